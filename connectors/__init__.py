@@ -1,0 +1,1 @@
+"""Connectors: one folder a vendor, grouped by the kind of system."""

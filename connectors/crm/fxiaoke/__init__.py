@@ -1,0 +1,1 @@
+"""Fxiaoke (ShareCRM, 纷享销客)."""

@@ -1,0 +1,1 @@
+"""The kit that every connector is built from: the contract, HTTP, tokens, limits, webhooks, simulators, conformance."""

@@ -1,0 +1,1 @@
+"""Pure types and rules: records, changes, identities, deliveries, outcomes. No I/O."""

@@ -1,0 +1,1 @@
+"""Ready-made mappings, one folder a pair of systems."""
