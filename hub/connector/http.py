@@ -1,0 +1,340 @@
+"""HTTP for connectors: one request, one answer or one typed failure that says whether the request had left."""
+
+from __future__ import annotations
+
+import asyncio
+import json as stdlib_json
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, TypeVar
+
+import httpx
+import orjson
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from hub.connector.redaction import Redactor
+from hub.domain.clock import Clock
+from hub.domain.errors import HubError, QuotaSpent, Unreachable, VendorError
+from hub.domain.outcome import Failure, Outcome, OutcomeKind
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+
+_SHOWN = 300  # characters of a body that an error may quote
+_LONGEST_WAIT = 60.0  # seconds; who asks for more gets the failure, and the engine plans the next try
+
+# Whatever of httpx's tree stands here happened before the first byte of the request could leave.
+_NEVER_LEFT = (
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ConnectError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.ProxyError,
+    httpx.InvalidURL,
+)
+
+
+class TransportFailure(Unreachable):
+    """No answer. `sent=False`: the request never left; `sent=True`: it left, and nobody knows what became of it."""
+
+    def __init__(self, message: str, *, sent: bool, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+
+    def outcome(self) -> Outcome:
+        """What a write reports of this failure: DOWN if it never left, UNKNOWN otherwise."""
+        kind = OutcomeKind.UNKNOWN if self.sent else OutcomeKind.DOWN
+        return Outcome(kind, failure=Failure(self.message, code="transport"))
+
+
+class BadAnswer(VendorError):
+    """An answer came, but it can't be read: not JSON, cut off, too long. For a write this means *unknown*."""
+
+    def outcome(self) -> Outcome:
+        return Outcome(OutcomeKind.UNKNOWN, failure=Failure(self.message, code="answer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer that came in whole. `[asked, answered]` are milliseconds of the hub's clock around the call."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes = field(repr=False)
+    asked: int
+    answered: int
+    where: str
+    redact: Redactor = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON, decimals as the text that stood there ('1200.00'). Raises BadAnswer with what came instead."""
+        try:
+            return exact_json(self.body)
+        except ValueError as error:
+            kind = self.headers.get("content-type", "no content type")
+            raise BadAnswer(
+                f"{self.where} answered {self.status} with something that is not JSON ({kind}): {self.excerpt()}",
+                hint="check the address in the settings; a proxy or a login page may answer in the system's place",
+            ) from error
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def excerpt(self) -> str:
+        """The beginning of the body for a message, secrets taken out."""
+        # Redacted before it is cut: a secret across the edge would else leave its first half behind.
+        text = self.redact(self.body[: _SHOWN * 8].decode("utf-8", "replace"))
+        return repr(text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")) if text else "an empty body"
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asked to wait, from Retry-After as seconds or as a date."""
+        value = self.headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        try:
+            return max(0.0, float(value))
+        except ValueError:
+            pass
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - self.answered / 1000)
+        except ValueError:
+            return None
+
+
+def exact_json(body: bytes | str) -> Any:
+    """JSON without binary fractions: a number with a point or an exponent stays the text that it was written as."""
+    return stdlib_json.loads(body, parse_float=str, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Http:
+    """A pooled client for one system.
+
+    `send` sends once, whatever happens: writes belong to the ledger. `read` repeats what is safe to repeat.
+    Secrets that it knows (`hide`) never reach its logs or errors.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        clock: Clock,
+        logger: logging.Logger,
+        sleep: Sleep = asyncio.sleep,
+        secrets: Iterable[str] = (),
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        connect_timeout: float = 10.0,
+        max_body: int = 64 * 1024 * 1024,
+        connections: int = 20,
+        proxy: str | None = None,
+        verify: bool | ssl.SSLContext = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.redact = Redactor(secrets)
+        self._clock = clock
+        self._logger = logger
+        self._sleep = sleep
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._max_body = max_body
+        _quiet_wire_logs()
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers=headers,
+            http1=True,
+            http2=False,
+            follow_redirects=False,
+            trust_env=False,
+            proxy=proxy,
+            verify=verify,
+            transport=transport,
+            # Servers close idle connections after five seconds or more: we let go first, or a write would meet a
+            # connection that is just being closed and end as unknown.
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4.0
+            ),
+        )
+
+    def hide(self, *secrets: str) -> None:
+        """Learn secrets that came later, such as tokens."""
+        self.redact.learn(*secrets)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Send once and return whatever status came. `timeout` is seconds for the whole exchange.
+
+        Raises TransportFailure when no complete answer came, BadAnswer when it is longer than allowed.
+        """
+        total = self._timeout if timeout is None else timeout
+        connect = min(self._connect_timeout, total)
+        sent_headers = dict(headers or {})
+        if json is not None:
+            content = orjson.dumps(json)
+            sent_headers.setdefault("Content-Type", "application/json; charset=utf-8")
+        where = f"{method} {path.partition('?')[0]}"
+        asked = self._clock.now()
+        started = self._clock.monotonic()
+        left = _Left()
+        try:
+            request = self._client.build_request(
+                method,
+                path,
+                content=content,
+                params=params,
+                headers=sent_headers,
+                timeout=httpx.Timeout(total, connect=connect, pool=connect),
+                extensions={"trace": left.trace},
+            )
+            async with asyncio.timeout(total):
+                answer = await self._client.send(request, stream=True)
+                try:
+                    body = await self._body(answer, where)
+                finally:
+                    await answer.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise self._failure(where, error, left, total) from None
+        took = self._clock.monotonic() - started
+        self._logger.debug("%s -> %s in %.3f s, %d bytes", self.redact(where), answer.status_code, took, len(body))
+        return Response(
+            answer.status_code, answer.headers, body, asked, self._clock.now(), self.redact(where), self.redact
+        )
+
+    async def read(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        attempts: int = 4,
+    ) -> Response:
+        """Like `send`, for what may be repeated: reads and log-ins. 429 and 5xx are repeated, then a VendorError."""
+
+        async def once() -> Response:
+            answer = await self.send(
+                method, path, json=json, content=content, params=params, headers=headers, timeout=timeout
+            )
+            if answer.status == 429 or answer.status >= 500:
+                raise VendorError(
+                    f"{answer.where} answered {answer.status}: {answer.excerpt()}",
+                    code=str(answer.status),
+                    retry_after=answer.retry_after,
+                    hint="the system is overloaded or out of order; the hub tries again later",
+                )
+            return answer
+
+        return await repeat(once, attempts=attempts, sleep=self._sleep)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _body(self, answer: httpx.Response, where: str) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in answer.aiter_bytes():
+            size += len(part)
+            if size > self._max_body:
+                raise BadAnswer(
+                    f"{self.redact(where)} answered with more than {self._max_body} bytes",
+                    retryable=False,
+                    hint="read smaller pages or fewer fields",
+                )
+            parts.append(part)
+        return b"".join(parts)
+
+    def _failure(self, where: str, error: Exception, left: _Left, total: float) -> TransportFailure:
+        sent = left.sent if left.traced else not isinstance(error, _NEVER_LEFT)
+        reason = (
+            f"no answer within {total:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        )
+        if isinstance(error, httpx.TimeoutException):
+            reason = f"{type(error).__name__} after at most {total:g} s"
+        host = self._client.base_url.host
+        what = "the request left and no definite answer came" if sent else "the request never left"
+        failure = TransportFailure(
+            self.redact(f"{host}: {where}: {what}: {reason}"),
+            sent=sent,
+            hint=None
+            if sent
+            else f"check that {host} can be reached from this machine, and its address in the settings",
+        )
+        self._logger.debug("%s", failure.message)
+        return failure
+
+
+class _Left:
+    """Hears from the wire when the first byte of a request is about to leave.
+
+    Exception types alone can't tell: our own time-out may strike while the connection is still being made.
+    """
+
+    def __init__(self) -> None:
+        self.traced = False
+        self.sent = False
+
+    async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
+        self.traced = True
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
+
+
+async def repeat(call: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: Sleep = asyncio.sleep) -> T:
+    """Repeat a read or a log-in after failures that pass: exponential, full jitter, never earlier than the vendor asked.
+
+    Repeats TransportFailure and retryable VendorErrors (QuotaSpent excepted: waiting for midnight is the engine's
+    business), and raises the last failure.
+    """
+    backoff = wait_random_exponential(multiplier=0.2, max=10)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, VendorError) else None
+        return (asked or 0.0) + backoff(state)
+
+    async for attempt in AsyncRetrying(
+        stop=stop_after_attempt(attempts),
+        wait=wait,
+        retry=retry_if_exception(_passes),
+        sleep=sleep,
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise HubError("a read was repeated without end")  # AsyncRetrying either returns or raises
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, TransportFailure):
+        return True
+    if isinstance(error, QuotaSpent) or not isinstance(error, VendorError):
+        return False
+    return error.retryable and (error.retry_after or 0.0) <= _LONGEST_WAIT
+
+
+def _quiet_wire_logs() -> None:
+    """httpx logs whole URLs and httpcore whole headers; both may carry tokens, so their debug lines stay off."""
+    for name, least in (("httpx", logging.WARNING), ("httpcore", logging.INFO)):
+        logger = logging.getLogger(name)
+        if logger.level < least:
+            logger.setLevel(least)

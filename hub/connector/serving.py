@@ -1,0 +1,86 @@
+"""Simulators on real sockets: inside a running loop for tests and the demo, or as a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import uvicorn
+
+from hub.connector.simulator import Simulator
+
+S = TypeVar("S", bound=Simulator)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A simulator that is being served."""
+
+    simulator: Simulator
+    base_url: str
+    port: int
+
+
+class _InLoop(uvicorn.Server):
+    """A server that tells when it listens, and leaves signals to whoever owns the loop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serve(simulator: Simulator, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[Running]:
+    """Serve a simulator in the current loop while the block runs; port 0 takes a free one."""
+    listener = socket.create_server((host, port))
+    port = listener.getsockname()[1]
+    simulator.base_url = f"http://{host}:{port}"
+    server = _InLoop(_config(simulator))
+    task = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+    listening = asyncio.ensure_future(server.listening.wait())
+    try:
+        await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        yield Running(simulator, simulator.base_url, port)
+    finally:
+        listening.cancel()
+        await simulator.aclose()
+        server.should_exit = server.force_exit = True
+        await task
+        listener.close()
+
+
+def run(simulator: Simulator, port: int, host: str = "127.0.0.1") -> None:
+    """Serve a simulator until the process is told to stop."""
+    simulator.base_url = f"http://{host}:{port}"
+    config = _config(simulator)
+    config.host, config.port = host, port
+    uvicorn.Server(config).run()
+
+
+def _config(simulator: Simulator) -> uvicorn.Config:
+    return uvicorn.Config(
+        simulator,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=30,
+    )
