@@ -160,7 +160,7 @@ class _Open:
 
 
 class _Builder:
-    """Builds the tree from the parser's events, so that nothing is ever constructed but text, numbers, lists and maps."""
+    """Builds the tree from the parser's events: nothing is constructed but text, numbers, lists and maps."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.file = file

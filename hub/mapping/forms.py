@@ -1,4 +1,4 @@
-"""The closed list of forms: what the loader accepts, the JSON Schema offers and the reference explains, in one table."""
+"""The closed list of forms: what the loader accepts, the JSON Schema offers and the reference explains."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ class Form:
 
     `kind` is what its value is:
 
-    - `text`, `flag`, `integer`, `decimal`, `duration` (`2h`, `30m`, `1d`), `name` (of something in the mapping or schema), `path`, `cel`,
-      `calc`, `template`, `constant`, `any`, `choice` (one of `choices`), `choice_or_flag`;
+    - `text`, `flag`, `integer`, `decimal`, `duration` (`2h`, `30m`, `1d`), `name` (of something in the mapping or
+      schema), `path`, `cel`, `calc`, `template`, `constant`, `any`, `choice` (one of `choices`), `leaving` (a choice, or
+      the section), `first` (a path, a list of paths or values, or `true`), `write_back` (a constant or a map);
     - `expr`: where a value comes from: a path, or a map of the section `value`;
     - `const_or_expr`: the same, but a scalar is a constant;
     - `rule`: an `expr`, or a map of the section `each` or `fixed`;
@@ -55,35 +56,98 @@ _CHANGE_FORMS = (
 FORMS: Mapping[str, tuple[Form, ...]] = {
     "mapping": (
         Form("mapping", "text", "The mapping's name.", "order-to-erp", required=True),
-        Form("extends", "text", "The mapping that this one changes, with its version.", "fxiaoke-kingdee/order-to-erp@1.3"),
+        Form(
+            "extends",
+            "text",
+            "The mapping that this one changes, with its version.",
+            "fxiaoke-kingdee/order-to-erp@1.3",
+        ),
         Form("remove", "list:name", "Target fields of the base that this overlay leaves out.", "[FNote]"),
         Form("entity", "text", "The kind of thing that both sides are; what `ref:` names.", "order", required=True),
-        Form("source", "section:source", "Where records come from.", "{system: crm, object: SalesOrderObj}", required=True),
+        Form(
+            "source",
+            "section:source",
+            "Where records come from.",
+            "{system: crm, object: SalesOrderObj}",
+            required=True,
+        ),
         Form("target", "section:target", "Where they go.", "{system: erp, object: SAL_SaleOrder}", required=True),
         Form("title", "expr", "What people call the record; stored and searched on the ledger.", "name"),
-        Form("related", "map:section:related", "What else a translation takes; gathered for the whole batch.",
-             "{account: {object: AccountObj, id: account_id}}"),
+        Form(
+            "related",
+            "map:section:related",
+            "What else a translation takes; gathered for the whole batch.",
+            "{account: {object: AccountObj, id: account_id}}",
+        ),
         Form("when", "cel", "Records that don't satisfy it don't travel.", 'record.life_status == "normal"'),
-        Form("when_changes", "map:section:change", "Only a change of these fields makes the record travel.",
-             "{sales_stage: {to: won}}"),
-        Form("require", "list:section:require", "Not satisfied: refused, in words that reach the person who can mend it.",
-             "[{that: 'record.tax_no != null', say: 客户没有税号}]"),
-        Form("match", "list:any", "Target fields that recognise a record which is there already; with a normaliser and a veto where wanted.",
-             "[[F_CRM_NO], {FName: company_name, veto: FTaxRegisterCode}]"),
+        Form(
+            "when_changes",
+            "map:section:change",
+            "Only a change of these fields makes the record travel.",
+            "{sales_stage: {to: won}}",
+        ),
+        Form(
+            "require",
+            "list:section:require",
+            "Not satisfied: refused, in words that reach the person who can mend it.",
+            "[{that: 'record.tax_no != null', say: 客户没有税号}]",
+        ),
+        Form(
+            "match",
+            "list:any",
+            "Target fields that recognise a record which is there already; with a normaliser and a veto where wanted.",
+            "[[F_CRM_NO], {FName: company_name, veto: FTaxRegisterCode}]",
+        ),
         Form("defaults", "section:defaults", "What holds for all fields.", "{null: clear}"),
-        Form("let", "map:expr", "Values with a name, used as `let.NAME`.", "{org: {from: data_own_organization, lookup: org}}"),
-        Form("fields", "map:rule", "Each target field says where its value comes from.", "{F_CRM_NO: name}", required=True),
-        Form("actions", "list:section:action", "Vendor operations that are no field.", "[{if: 'record.off', do: [Cancel]}]"),
-        Form("on_leave", "leaving", "What happens to the target when the record no longer satisfies `when`.", "{do: Cancel}"),
+        Form(
+            "let",
+            "map:expr",
+            "Values with a name, used as `let.NAME`.",
+            "{org: {from: data_own_organization, lookup: org}}",
+        ),
+        Form(
+            "fields",
+            "map:rule",
+            "Each target field says where its value comes from.",
+            "{F_CRM_NO: name}",
+            required=True,
+        ),
+        Form(
+            "actions",
+            "list:section:action",
+            "Vendor operations that are no field.",
+            "[{if: 'record.off', do: [Cancel]}]",
+        ),
+        Form(
+            "on_leave",
+            "leaving",
+            "What happens to the target when the record no longer satisfies `when`.",
+            "{do: Cancel}",
+        ),
         Form("on_delete", "leaving", "What happens to the target when the record was deleted.", "{do: Cancel}"),
-        Form("on_adopt", "choice", "What adopting an existing record moves; nothing by default.", "fill_empty",
-             choices=("fill_empty", "source", "target", "hold")),
+        Form(
+            "on_adopt",
+            "choice",
+            "What adopting an existing record moves; nothing by default.",
+            "fill_empty",
+            choices=("fill_empty", "source", "target", "hold"),
+        ),
         Form("once_per", "list:path", "What makes a new approval, contract or message.", "[_id, submit_round__c]"),
-        Form("split", "section:split", "Several target records of one, one a facet.", "{rows: lines, by: row.company__c}"),
-        Form("ensure", "map:section:ensure", "What the target must say when it is read back; else the record is held.",
-             '{FBillAllAmount: {equals: order_amount, within: "0.01"}}'),
-        Form("write_back", "section:write_back", "Written into the source, so that people see it where they work.",
-             "{ok: {erp_no__c: number}, failed: {sync_msg__c: message}}"),
+        Form(
+            "split", "section:split", "Several target records of one, one a facet.", "{rows: lines, by: row.company__c}"
+        ),
+        Form(
+            "ensure",
+            "map:section:ensure",
+            "What the target must say when it is read back; else the record is held.",
+            '{FBillAllAmount: {equals: order_amount, within: "0.01"}}',
+        ),
+        Form(
+            "write_back",
+            "section:write_back",
+            "Written into the source, so that people see it where they work.",
+            "{ok: {erp_no__c: number}, failed: {sync_msg__c: message}}",
+        ),
         Form("lookups", "map:section:lookup", "Tables of values.", '{org: {"1001": "100", else: error}}'),
         Form("tests", "list:section:test", "Cases that `hub mapping test` runs."),
     ),
@@ -96,8 +160,20 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("object", "text", "The object written.", "SAL_SaleOrder", required=True),
         Form("options", "map:any", "The vendor's own options for a write.", "{IsVerifyBaseDataField: true}"),
         Form("after", "list:text", "Steps that follow a write.", "[submit, audit]"),
-        Form("when_locked", "choice", "What a change does that meets a locked record.", "hold", choices=("hold", "wait", "skip")),
-        Form("create", "choice", "`never`: only records that the target has already.", "never", choices=("always", "never")),
+        Form(
+            "when_locked",
+            "choice",
+            "What a change does that meets a locked record.",
+            "hold",
+            choices=("hold", "wait", "skip"),
+        ),
+        Form(
+            "create",
+            "choice",
+            "`never`: only records that the target has already.",
+            "never",
+            choices=("always", "never"),
+        ),
         Form("id", "expr", "The record to write, where it is not the entity's own.", "{from: biz_key, ref: quote}"),
     ),
     "related": (
@@ -116,12 +192,23 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("say", "text", "What the person reads who can mend it.", "客户没有税号", required=True),
     ),
     "defaults": (
-        Form("null", "choice", "An emptied source empties the target, or leaves it.", "clear", choices=("clear", "keep")),
+        Form(
+            "null", "choice", "An emptied source empties the target, or leaves it.", "clear", choices=("clear", "keep")
+        ),
     ),
     "value": (
-        Form("from", "one_or_list:path", "The path it is read from; several for a lookup with several keys.", "order_time"),
-        Form("first", "first", "The first of these that is not empty; `true`: the first of the list that `from` gives.",
-             "[ship_to_tel, account.tel]"),
+        Form(
+            "from",
+            "one_or_list:path",
+            "The path it is read from; several for a lookup with several keys.",
+            "order_time",
+        ),
+        Form(
+            "first",
+            "first",
+            "The first of these that is not empty; `true`: the first of the list that `from` gives.",
+            "[ship_to_tel, account.tel]",
+        ),
         Form("join", "list:const_or_path", "These as one text; empty ones are left out.", "[province, city, address]"),
         Form("with", "text", "What stands between joined values; a blank by default.", '""'),
         Form("text", "template", "A template.", "{account.name} {order_amount:,.2f}"),
@@ -129,7 +216,11 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("param", "name", "A constant that differs by environment.", "order_type"),
         Form("cel", "cel", "An expression in CEL.", 'record.level == "A" ? 1 : 2'),
         Form("call", "text", "A plug-in's function; `from` gives its arguments.", "acme.price_group"),
-        *(Form(name, "path", f"The {name} over a column of rows.", "lines.subtotal") for name in AGGREGATES if name != "first"),
+        *(
+            Form(name, "path", f"The {name} over a column of rows.", "lines.subtotal")
+            for name in AGGREGATES
+            if name != "first"
+        ),
         Form("apportion", "path", "A total shared over rows; gives one value a row.", "order_amount"),
         Form("over", "path", "The column in whose proportion it is shared.", "lines.subtotal"),
         Form("number", "text", "A running number, where the target has none.", "C{yyMM}{0000}"),
@@ -140,7 +231,9 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("replace", "map:text", "Replace these pieces of the text.", '{"-": ""}'),
         Form("null", "choice", "What an empty source does to this field.", "keep", choices=("clear", "keep")),
         Form("default", "const_or_expr", "Instead of an empty value.", "0"),
-        Form("as", "choice", "The type it is read as; the source's schema gives the default.", "decimal", choices=TYPES),
+        Form(
+            "as", "choice", "The type it is read as; the source's schema gives the default.", "decimal", choices=TYPES
+        ),
         Form("tz", "text", "The time zone of the day or the local time.", "Asia/Shanghai"),
         Form("region", "text", "The country of a phone number without one.", "CN"),
         Form("calc", "calc", "Exact decimal arithmetic; `value` is what came before.", "row.subtotal / row.quantity"),
@@ -179,7 +272,13 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     ),
     "action": (
         Form("if", "cel", "When it is asked for.", 'record.order_status == "cancelled"', required=True),
-        Form("do", "one_or_list:text", "The first of these that the target's state allows.", "[Cancel, CloseBill]", required=True),
+        Form(
+            "do",
+            "one_or_list:text",
+            "The first of these that the target's state allows.",
+            "[Cancel, CloseBill]",
+            required=True,
+        ),
     ),
     "leaving": (
         Form("set", "map:rule", "Write these fields.", "{FStatus: {const: B}}"),
@@ -194,7 +293,12 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("within", "decimal", "How far it may be off.", '"0.01"'),
     ),
     "write_back": (
-        Form("ok", "map:write_back", "After success: `id`, `number`, `{key: NAME}`, or a constant.", "{erp_no__c: number}"),
+        Form(
+            "ok",
+            "map:write_back",
+            "After success: `id`, `number`, `{key: NAME}`, or a constant.",
+            "{erp_no__c: number}",
+        ),
         Form("failed", "map:write_back", "After a failure: `message`, or a constant.", "{sync_msg__c: message}"),
     ),
     "lookup": (
@@ -223,7 +327,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("waited", "duration", "How long it has waited."),
         Form("now", "text", "The time, in ISO 8601."),
     ),
-}  # fmt: skip
+}
 
 ORIGINS = ("from", "first", "join", "text", "const", "param", "cel", "call", *AGGREGATES, "apportion", "number")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from hub.domain.errors import InvalidInput, Place, Problem
 from hub.mapping.document import Node, parse
@@ -333,5 +334,5 @@ class _MappingReader(ValueReader):
         self.wrong(f"`expect_filtered` of {what} has to be `true` or a part of the rule.", node.place)
         return None
 
-    def _plain(self, node: Node | None, what: str) -> Mapping[str, object]:
+    def _plain(self, node: Node | None, what: str) -> Mapping[str, Any]:
         return {key: value.plain() for key, value in self.members(node, what).items()}

@@ -74,9 +74,8 @@ class ValueReader(Reader):
             return None
         found = resolve_path(text, node.place, self.related)
         if found is None:
-            self.wrong(
-                f"{what}: `{text}` is not a path.", node.place, "write `{const: …}` for a fixed text", rule="path"
-            )
+            hint = "write `{const: …}` for a fixed text"
+            self.wrong(f"{what}: `{text}` is not a path.", node.place, hint, rule="path")
         return found
 
     def paths(self, node: Node | None, what: str) -> tuple[Path, ...]:

@@ -17,9 +17,10 @@ Root: TypeAlias = Literal["scope", "record", "row", "rows", "let", "param", "rel
 class Path:
     """Where a value is read.
 
-    `root` tells from what: `record`, `row`, `let`, `param`, `rows` (the rows of a group), `related` (then `related` is its
-    name), or `scope`: the record at the top, the row inside `each`. `name` is the flat field name below it (`FCustId.FNumber`); empty for the
-    root itself. A per-row relation is `row.product.name`: root `related`, related `product`.
+    `root` tells from what: `record`, `row`, `let`, `param`, `rows` (the rows of a group), `related` (then `related` is
+    its name), or `scope`: the record at the top, the row inside `each`. `name` is the flat field name below it
+    (`FCustId.FNumber`); empty for the root itself. A per-row relation is `row.product.name`: root `related`, related
+    `product`.
     """
 
     text: str
@@ -103,7 +104,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """`sum`, `min`, `max`, `count`, `first` or `last` over a column of rows (`lines.subtotal`; `lines` alone to count)."""
+    """`sum`, `min`, `max`, `count`, `first` or `last` over a column of rows (`lines.subtotal`; `lines` to count)."""
 
     function: str
     path: Path
@@ -111,7 +112,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Apportion:
-    """A total shared over rows in proportion to a column; rounded to `scale`, the remainder to the largest. Gives one value a row."""
+    """A total shared over rows in proportion to a column: one value a row, the remainder of rounding to the largest."""
 
     total: Path
     over: Path
@@ -149,7 +150,10 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A reference to an entity of `kind`, found by `by` in the source system; written as `take` (None: what the target field takes)."""
+    """A reference to an entity of `kind`, found by `by` in the source system.
+
+    It is written as `take`; None: what the target field takes.
+    """
 
     kind: str
     place: Place
@@ -164,9 +168,9 @@ class Ref:
 class Expr:
     """A value: where it starts, and the steps that follow in the language's one order.
 
-    `origin` None means that it starts with `calc`. `as_` is the type the value is read as; None: what the source's schema says. A
-    member that is None or empty is a step that is not taken. `null` is `clear`, `keep` or None (the mapping's default). `on_error` is what stands in
-    for a value that does not fit; None: the record fails.
+    `origin` None means that it starts with `calc`. `as_` is the type the value is read as; None: what the source's
+    schema says. A member that is None or empty is a step that is not taken. `null` is `clear`, `keep` or None (the
+    mapping's default). `on_error` is what stands in for a value that does not fit; None: the record fails.
     """
 
     place: Place
@@ -200,7 +204,7 @@ class Expr:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """Target rows (or, with `value`, a list of scalars) made from source rows; with `group`, one for each distinct value."""
+    """Target rows made from source rows; with `group`, one for each distinct value; with `value`, a list of scalars."""
 
     path: Path
     place: Place
@@ -250,7 +254,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`create` is `always` or `never`; `id` refers to the record to write, where it is not the entity's own identity."""
+    """`create` is `always` or `never`; `id` refers to the record to write, where it is not the entity's own."""
 
     system: str
     object: str
@@ -266,8 +270,9 @@ class Target:
 class Related:
     """Records that a translation takes besides its own.
 
-    `where` maps a field of `object` to a path of the record: a list of records. `id` is the path that holds one record's id. With `of`,
-    `id` is read in each row of that other relation. `wakes`: a change to one of them brings its record.
+    `where` maps a field of `object` to a path of the record: a list of records. `id` is the path that holds one
+    record's id. With `of`, `id` is read in each row of that other relation. `wakes`: a change to one of them brings its
+    record.
     """
 
     name: str
@@ -292,7 +297,7 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Target fields that together recognise a record; a normaliser a field where there is one; fields that veto a hit."""
+    """Target fields that together recognise a record, each with its normaliser or None; fields that veto a hit."""
 
     fields: Mapping[str, str | None]
     veto: tuple[str, ...]
@@ -375,8 +380,8 @@ class Split:
 class Table:
     """A lookup table: `values` inline, a CSV `file`, or a `table` kept in the hub with `keys`.
 
-    `else_`: what a value gets that the table lacks; `error` (default), `keep` (the value itself) or a constant. A hub table's missing
-    row waits.
+    `else_kind`: what a value gets that the table lacks: `error`, `keep` (the value itself) or `const`. A hub table's
+    missing row waits.
     """
 
     name: str

@@ -44,11 +44,11 @@ def _without(base: Node, overlay: Node, problems: list[Problem]) -> Node:
     if fields is None or fields.map is None or removed is None or base.map is None:
         return base
     names = {item.value for item in removed.list or () if isinstance(item.value, str)}
-    for item in removed.list or (removed,):
-        if item.value not in fields.map:
-            problems.append(
-                Problem(f"The base has no field `{item.value}` to remove.", item.place, rule="unknown-name")
-            )
+    problems.extend(
+        Problem(f"The base has no field `{item.value}` to remove.", item.place, rule="unknown-name")
+        for item in removed.list or (removed,)
+        if item.value not in fields.map
+    )
     kept = {name: below for name, below in fields.map.items() if name not in names}
     return Node({**base.map, "fields": Node(kept, fields.place, fields.keys)}, base.place, base.keys)
 

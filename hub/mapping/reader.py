@@ -77,7 +77,8 @@ class Reader:
             return None
         if isinstance(node.value, int) and not isinstance(node.value, bool) and low <= node.value <= high:
             return node.value
-        return self._not(node, what, f"a whole number from {low} to {high}")
+        self._not(node, what, f"a whole number from {low} to {high}")
+        return None
 
     def decimal(self, node: Node | None, what: str) -> Decimal | None:
         if node is None:
@@ -123,7 +124,8 @@ class Reader:
             return Cel("true" if node.value else "false", node.place)
         if isinstance(node.value, str) and node.value.strip():
             return Cel(node.value.strip(), node.place)
-        return self._not(node, what, "an expression in quotes")
+        self._not(node, what, "an expression in quotes")
+        return None
 
     def one_or_many(self, node: Node | None) -> tuple[Node, ...]:
         if node is None:
