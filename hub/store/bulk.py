@@ -1,0 +1,275 @@
+"""Many rows at once: how every hot path talks to both databases.
+
+SQLite takes a compiled statement and a list of tuples (executemany). PostgreSQL takes one statement with an array for each
+column, `unnest`ed on the server: one round trip, one plan, any number of rows. The arrays are sent as literals,
+because joining text is three times as fast as having the driver adapt every value.
+
+Text is kept alike on both: PostgreSQL can't store U+0000 and neither can store lone surrogates, so they become U+2400
+and `?`; one poisonous value must not stop the batch that it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Row,
+    Select,
+    SmallInteger,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
+
+Values = tuple[Any, ...]
+
+
+async def insert(
+    conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[Values], *, ignore: bool = False
+) -> int:
+    """Add `rows` (tuples in the order of `columns`); `ignore` leaves out those that a unique key refuses.
+
+    Returns how many were added.
+    """
+    tail = " ON CONFLICT DO NOTHING" if ignore else ""
+    return await _run(
+        conn, ("insert", table.name, tuple(columns), tail), lambda: _insert(conn, table, columns, tail), rows
+    )
+
+
+async def upsert(
+    conn: AsyncConnection,
+    table: Table,
+    key: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[Values],
+    *,
+    sets: Mapping[str, str] | None = None,
+) -> int:
+    """Add `rows`, or change the other columns of those whose `key` is there already. `columns` include the key.
+
+    `sets` replaces what is assigned on conflict: column -> SQL, with `excluded.x` for the new value and the table's name for the
+    old (`{"copies": '"inbox"."copies" + 1'}`); then the keys of `rows` must be distinct. Else, of rows with the same key the
+    last one wins.
+    """
+    assign = sets if sets is not None else {name: f'excluded."{name}"' for name in columns if name not in key}
+    action = (
+        "DO UPDATE SET " + ", ".join(f'"{name}" = {value}' for name, value in assign.items())
+        if assign
+        else "DO NOTHING"
+    )
+    tail = f" ON CONFLICT ({_names(key)}) {action}"
+    if conn.dialect.name == "postgresql" and sets is None:
+        rows = _last(rows, [columns.index(name) for name in key])
+    return await _run(
+        conn, ("insert", table.name, tuple(columns), tail), lambda: _insert(conn, table, columns, tail), rows
+    )
+
+
+async def update(
+    conn: AsyncConnection, table: Table, key: Sequence[str], columns: Sequence[str], rows: Sequence[Values]
+) -> int:
+    """Change `columns` of the rows with `key`; each row holds the values of the columns, then of the key (none of them null).
+
+    Returns how many rows were changed. Of rows with the same key the last one wins.
+    """
+
+    def compile_() -> _Statement:
+        types = [_type(table, name) for name in (*columns, *key)]
+        if conn.dialect.name == "sqlite":
+            assign = ", ".join(f'"{name}" = ?' for name in columns)
+            where = " AND ".join(f'"{name}" = ?' for name in key)
+            return _Statement(f'UPDATE "{table.name}" SET {assign} WHERE {where}', types)
+        assign = ", ".join(f'"{name}" = v.c{at}' for at, name in enumerate(columns))
+        where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key, len(columns)))
+        return _Statement(f'UPDATE "{table.name}" SET {assign} FROM {_unnest(types)} WHERE {where}', types)
+
+    if conn.dialect.name == "postgresql":
+        rows = _last(rows, list(range(len(columns), len(columns) + len(key))))
+    return await _run(conn, ("update", table.name, tuple(columns), tuple(key)), compile_, rows)
+
+
+async def delete(conn: AsyncConnection, table: Table, key: Sequence[str], rows: Sequence[Values]) -> int:
+    """Remove the rows with `key` (tuples in the order of `key`). Returns how many there were."""
+
+    def compile_() -> _Statement:
+        types = [_type(table, name) for name in key]
+        if conn.dialect.name == "sqlite":
+            where = " AND ".join(f'"{name}" = ?' for name in key)
+            return _Statement(f'DELETE FROM "{table.name}" WHERE {where}', types)
+        where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key))
+        return _Statement(f'DELETE FROM "{table.name}" USING {_unnest(types)} WHERE {where}', types)
+
+    return await _run(conn, ("delete", table.name, tuple(key)), compile_, rows)
+
+
+async def fetch(
+    conn: AsyncConnection, statement: Select[Any], column: ColumnElement[Any], values: Collection[Any]
+) -> list[Row[Any]]:
+    """`statement`, restricted to rows whose `column` is one of `values` (any number of them; none gives none)."""
+    if not values:
+        return []
+    if conn.dialect.name == "sqlite":
+        listed = func.json_each(bindparam("bulk_values", type_=Text)).table_valued("value")
+        narrowed = statement.where(column.in_(select(listed.c.value)))
+        given: Any = _json(map(_plain, values))
+    else:
+        narrowed = statement.where(column == any_(bindparam("bulk_values", type_=ARRAY(column.type))))
+        given = [_plain(value) for value in values]
+    return list((await conn.execute(narrowed, {"bulk_values": given})).all())
+
+
+async def fetch_pairs(
+    conn: AsyncConnection,
+    statement: Select[Any],
+    first: ColumnElement[Any],
+    second: ColumnElement[Any],
+    pairs: Collection[tuple[Any, Any]],
+) -> list[Row[Any]]:
+    """`statement`, restricted to rows whose (`first`, `second`) is one of `pairs`."""
+    if not pairs:
+        return []
+    both = tuple_(first, second)
+    given: Any
+    if conn.dialect.name == "sqlite":
+        listed = func.json_each(bindparam("bulk_pairs", type_=Text)).table_valued("value")
+        halves = select(func.json_extract(listed.c.value, "$[0]"), func.json_extract(listed.c.value, "$[1]"))
+        given = _json((_plain(a), _plain(b)) for a, b in pairs)
+        return list((await conn.execute(statement.where(both.in_(halves)), {"bulk_pairs": given})).all())
+    given = {f"bulk_{at}": [_plain(pair[at]) for pair in pairs] for at in (0, 1)}
+    arrays = (
+        func.unnest(bindparam("bulk_0", type_=ARRAY(first.type)), bindparam("bulk_1", type_=ARRAY(second.type)))
+        .table_valued("a", "b", name="pairs")
+        .render_derived()
+    )
+    return list((await conn.execute(statement.where(both.in_(select(arrays.c.a, arrays.c.b))), given)).all())
+
+
+def clean(value: str) -> str:
+    """`value` as both databases can keep it."""
+    return value.replace("\0", "␀").encode("utf-8", "replace").decode()
+
+
+class _Statement:
+    """A compiled statement and the SQL types of its parameters, in order."""
+
+    __slots__ = ("sql", "texts", "types")
+
+    def __init__(self, sql: str, types: list[str]) -> None:
+        self.sql = sql
+        self.types = types
+        self.texts = [at for at, name in enumerate(types) if name == "text"]
+
+
+async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Statement], rows: Sequence[Values]) -> int:
+    if not rows:
+        return 0
+    known: dict[Values, _Statement] = conn.sync_connection.get_execution_options()["bulk_statements"]  # type: ignore[union-attr]
+    statement = known.get(name)
+    if statement is None:
+        statement = known[name] = compile_()
+    if conn.dialect.name == "sqlite":
+        result = await conn.exec_driver_sql(statement.sql, _cleaned(rows, statement.texts))
+    else:
+        arrays = tuple(
+            _array(kind, column) for kind, column in zip(statement.types, zip(*rows, strict=True), strict=True)
+        )
+        result = await conn.exec_driver_sql(statement.sql, arrays)
+    return max(result.rowcount, 0)
+
+
+def _insert(conn: AsyncConnection, table: Table, columns: Sequence[str], tail: str) -> _Statement:
+    types = [_type(table, name) for name in columns]
+    head = f'INSERT INTO "{table.name}" ({_names(columns)})'
+    if conn.dialect.name == "sqlite":
+        return _Statement(f"{head} VALUES ({', '.join('?' * len(columns))}){tail}", types)
+    return _Statement(f"{head} SELECT * FROM {_unnest(types)}{tail}", types)
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+def _unnest(types: Sequence[str]) -> str:
+    arrays = ", ".join(f"%s::{name}[]" for name in types)
+    return f"unnest({arrays}) AS v({', '.join(f'c{at}' for at in range(len(types)))})"
+
+
+def _type(table: Table, column: str) -> str:
+    kind: TypeEngine[Any] = table.c[column].type
+    for known, name in _TYPES:
+        if isinstance(kind, known):
+            return name
+    raise TypeError(f"{table.name}.{column} has a type that bulk statements don't know: {kind!r}")
+
+
+# Ordered: the wider integers are subclasses of Integer.
+_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
+    (BigInteger, "bigint"),
+    (SmallInteger, "smallint"),
+    (Integer, "integer"),
+    (Boolean, "boolean"),
+    (LargeBinary, "bytea"),
+    (Text, "text"),
+)
+
+
+def _array(kind: str, column: Sequence[Any]) -> str:
+    if kind == "text":
+        literal = "{" + ",".join(["NULL" if value is None else _quoted(value) for value in column]) + "}"
+        return literal if literal.isascii() and "\0" not in literal else clean(literal)
+    if kind == "bytea":
+        return "{" + ",".join(["NULL" if value is None else f'"\\\\x{value.hex()}"' for value in column]) + "}"
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in column]) + "}"
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _cleaned(rows: Sequence[Values], texts: Sequence[int]) -> Sequence[Values]:
+    """`rows` as they are, or cleaned where one of them needs it: looked at in one piece, because it almost never does."""
+    whole = "".join([row[at] for row in rows for at in texts if row[at] is not None])
+    if "\0" not in whole and (whole.isascii() or _is_utf8(whole)):
+        return rows if isinstance(rows, list) else list(rows)
+    return [tuple([_plain(value) for value in row]) for row in rows]
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _last(rows: Sequence[Values], key: Sequence[int]) -> Sequence[Values]:
+    """`rows` without those that a later one replaces; PostgreSQL refuses to change a row twice in one statement."""
+    if len(key) == 1:
+        at = key[0]
+        return list({row[at]: row for row in rows}.values())
+    return list({tuple([row[at] for at in key]): row for row in rows}.values())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() and "\0" not in value else clean(value)
+    return value
+
+
+def _json(values: Iterable[Any]) -> str:
+    return orjson.dumps(list(values)).decode()

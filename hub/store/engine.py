@@ -1,0 +1,248 @@
+"""The store: one open database, its transactions, its clock and its ids."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hub.domain.clock import Clock, SystemClock
+from hub.domain.errors import StoreError
+from hub.domain.ids import IdSource
+from hub.store.errors import explain, is_driver_error
+from hub.store.lock import FileLock
+from hub.store.upgrade.steps import Step, upgrade_schema
+
+Dialect = Literal["sqlite", "postgresql"]
+
+_READERS = 4
+_POSTGRES_CONNECTIONS = 12
+
+# FULL: a commit that was reported survives a power cut; an acknowledged webhook and a settled write depend on it.
+# No mmap: its pages would count as the hub's memory, which is promised to stay flat.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "journal_size_limit=67108864",
+    "wal_autocheckpoint=4000",
+    "busy_timeout=10000",
+)
+
+
+class Store:
+    """An open database. Made by `open`, given back by `close`."""
+
+    def __init__(
+        self,
+        name: str,
+        writer: AsyncEngine,
+        reader: AsyncEngine,
+        clock: Clock,
+        *,
+        lock: FileLock | None,
+        scratch: Path | None,
+    ) -> None:
+        self.dialect: Dialect = "sqlite" if writer.dialect.name == "sqlite" else "postgresql"
+        self.clock = clock
+        self.ids = IdSource()
+        self.name = name
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        self._scratch = scratch
+        self._turn = asyncio.Lock()
+        self._writing: asyncio.Task[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Store({self.name})"
+
+    @classmethod
+    async def open(cls, url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
+        """The store at `url`, upgraded to this release's schema.
+
+        `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (a private one that vanishes on close: for tests
+        and trials), `postgresql://user:password@host:port/database`. With `create=False` a store that does not
+        exist yet, or whose schema is old, is refused.
+
+        Raises StoreError (StoreLocked, StoreNewer, StoreUnreachable) in words for people, without the password.
+        """
+        address = _parse(url)
+        try:
+            store = (
+                cls._sqlite(address, clock, create) if address.drivername == "sqlite" else cls._postgres(address, clock)
+            )
+        except OSError as error:
+            raise StoreError(f"the store {_name(address)} can't be used: {error.strerror}.", hint=str(error)) from error
+        try:
+            await store._prepare(create)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    @classmethod
+    def _sqlite(cls, address: URL, clock: Clock | None, create: bool) -> Store:
+        scratch = None
+        if address.database in (None, "", ":memory:"):
+            # Not SQLite's own memory database: that has no WAL, so a reader would wait for the writer.
+            scratch = Path(tempfile.mkdtemp(prefix="crm-hub-"))
+            path = scratch / "hub.db"
+        else:
+            path = Path(str(address.database)).expanduser()
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            elif not path.exists():
+                raise StoreError(f"there is no store at {path}.", hint="run `hub init`, or correct the store's URL")
+        lock = FileLock(path)
+        lock.take()
+        target = f"sqlite+aiosqlite:///{path}"
+        writer = _engine(target, pool_size=1, max_overflow=0)
+        reader = _engine(target, pool_size=_READERS, max_overflow=0)
+        sync = "OFF" if scratch else "FULL"
+        _dress(writer, "BEGIN IMMEDIATE", (*_PRAGMAS, f"synchronous={sync}", "cache_size=-65536"))
+        _dress(reader, "BEGIN", (*_PRAGMAS, "query_only=ON", "cache_size=-8192"))
+        name = "sqlite (scratch)" if scratch else f"sqlite {path}"
+        return cls(name, writer, reader, clock or SystemClock(), lock=lock, scratch=scratch)
+
+    @classmethod
+    def _postgres(cls, address: URL, clock: Clock | None) -> Store:
+        engine = _engine(
+            address.set(drivername="postgresql+psycopg"),
+            pool_size=_POSTGRES_CONNECTIONS,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10, "application_name": "crm-hub"},
+        )
+        return cls(_name(address), engine, engine, clock or SystemClock(), lock=None, scratch=None)
+
+    async def _prepare(self, create: bool) -> None:
+        async with self.begin() as conn:
+            await conn.run_sync(upgrade_schema, name=self.name, apply=Step.POST if create else None)
+
+    async def upgrade(self, step: Step = Step.POST) -> None:
+        """Bring the schema to this release's: `Step.PRE` only what code of the release before can live with, `Step.POST` all.
+
+        `open` has done all of it unless `create=False`. Raises StoreNewer when the store belongs to a newer release.
+        """
+        async with self.begin() as conn:
+            await conn.run_sync(upgrade_schema, name=self.name, apply=step)
+
+    def announce(self, *, api: str, token_path: str) -> None:
+        """Let commands of other processes find the API of this one, which owns the store (SQLite)."""
+        if self._lock is not None:
+            self._lock.announce(api=api, token_path=token_path)
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A write transaction: committed when the block ends, rolled back when it raises.
+
+        On SQLite there is one writer at a time; asking for a second one inside the block of the first is a mistake
+        and raises RuntimeError instead of waiting for ever.
+        """
+        return self._serial() if self.dialect == "sqlite" else self._transaction(self._writer)
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection to read on: one consistent view, which never waits for the writer. Nothing written on it is kept."""
+        return self._snapshot()
+
+    async def close(self) -> None:
+        """Give everything back. The store can't be used any more."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+        if self._lock is not None:
+            self._lock.release()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @asynccontextmanager
+    async def _serial(self) -> AsyncIterator[AsyncConnection]:
+        task = asyncio.current_task()
+        if self._writing is not None and self._writing is task:
+            raise RuntimeError("a write transaction was begun inside a write transaction of the same task")
+        async with self._turn:
+            self._writing = task
+            try:
+                async with self._transaction(self._writer) as conn:
+                    yield conn
+            finally:
+                self._writing = None
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with engine.begin() as conn:
+                yield conn
+        except Exception as error:
+            if is_driver_error(error):
+                raise explain(error, f"the store {self.name}") from error
+            raise
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._reader.connect() as conn:
+                yield conn
+        except Exception as error:
+            if is_driver_error(error):
+                raise explain(error, f"the store {self.name}") from error
+            raise
+
+
+def _engine(url: str | URL, **options: Any) -> AsyncEngine:
+    # Parameters hold personal data, so errors never show them. The dict keeps compiled bulk statements (see bulk.py).
+    return create_async_engine(url, hide_parameters=True, execution_options={"bulk_statements": {}}, **options)
+
+
+def _dress(engine: AsyncEngine, begin: str, pragmas: tuple[str, ...]) -> None:
+    """Take transactions into our own hands: Python's sqlite3 begins late, and never IMMEDIATE."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def _parse(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(
+            "the store's URL can't be read.",
+            hint="write sqlite:///hub.db, or postgresql://user:password@host:5432/database",
+        ) from None
+    kind = address.drivername.split("+")[0]
+    if kind in ("postgres", "postgresql"):
+        return address.set(drivername="postgresql")
+    if kind == "sqlite":
+        return address.set(drivername="sqlite")
+    raise StoreError(f"the hub can't keep its store in '{kind}'.", hint="use sqlite or postgresql")
+
+
+def _name(address: URL) -> str:
+    """What to call the store in messages: no user, no password, no options."""
+    if address.drivername == "sqlite":
+        return f"sqlite {address.database}"
+    port = f":{address.port}" if address.port else ""
+    return f"postgresql {address.host or 'localhost'}{port}/{address.database or ''}"
+
+
+def sqlite_version() -> str:
+    """The version of the SQLite library, for `hub check`."""
+    return sqlite3.sqlite_version

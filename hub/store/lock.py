@@ -1,0 +1,91 @@
+"""One process owns a SQLite store: the lock file beside it, which also says how to reach the owner."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from hub.domain.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who owns the store. `api` is the URL of its admin API and `token_path` the file with the token for it, if it has one."""
+
+    pid: int
+    api: str | None = None
+    token_path: str | None = None
+
+
+class StoreLocked(StoreError):
+    """Another process owns the store; `holder` says who, so that a command can be handed to it."""
+
+    def __init__(self, path: Path, holder: Holder | None) -> None:
+        who = f"process {holder.pid}" if holder else "another process"
+        hint = f"it listens at {holder.api}" if holder and holder.api else "stop it first, or let it do the work"
+        super().__init__(f"the store {path} is in use by {who}.", hint=hint)
+        self.holder = holder
+
+
+class FileLock:
+    """An exclusive lock on `<store>.lock`.
+
+    The kernel drops it when its process dies, however it dies, so a file that is left behind locks nothing.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._path = store.with_name(store.name + ".lock")
+        self._fd: int | None = None
+
+    def take(self) -> None:
+        """Become the owner. Raises StoreLocked if somebody else is."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _parse(os.read(fd, 4096))
+            os.close(fd)
+            raise StoreLocked(self._store, holder) from None
+        self._fd = fd
+        self.announce()
+
+    def announce(self, *, api: str | None = None, token_path: str | None = None) -> None:
+        """Write down who we are and how to reach us."""
+        if self._fd is None:
+            return
+        body = orjson.dumps(asdict(Holder(os.getpid(), api, token_path)))
+        os.pwrite(self._fd, body, 0)
+        os.ftruncate(self._fd, len(body))
+
+    def release(self) -> None:
+        """Stop being the owner. The file stays: deleting it would let two owners lock two files of one name."""
+        if self._fd is None:
+            return
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+        self._fd = None
+
+
+def holder_of(store: Path) -> Holder | None:
+    """Who owns the store right now, or None if nobody does."""
+    lock = FileLock(store)
+    if not lock._path.exists():
+        return None
+    try:
+        lock.take()
+    except StoreLocked as locked:
+        return locked.holder or Holder(0)
+    lock.release()
+    return None
+
+
+def _parse(body: bytes) -> Holder | None:
+    try:
+        return Holder(**orjson.loads(body))
+    except (orjson.JSONDecodeError, TypeError):
+        return None  # its owner is writing it this moment
