@@ -21,7 +21,8 @@ class FaultKind(StrEnum):
     HTTP_500_AFTER_COMMIT = "http_500_after_commit"
     TRUNCATED = "truncated"  # does it, and sends half of the answer
     MALFORMED = "malformed"  # does it, and answers with something that is no answer
-    EXPIRE_TOKEN = "expire_token"  # all tokens and sessions end before this call
+    ECHO = "echo"  # does nothing, and answers with the request itself, credentials included
+    EXPIRE_TOKEN = "expire_token"  # noqa: S105 - all tokens and sessions end before this call
     FIND_LAG = "find_lag"  # while armed: searches don't see writes of the last `seconds`
     STALE_GET = "stale_get"  # while armed: reads show records as they were `seconds` ago
     LATE_STAMP = "late_stamp"  # while armed: modification stamps are `seconds` old
@@ -34,8 +35,11 @@ LASTING = frozenset({FaultKind.FIND_LAG, FaultKind.STALE_GET, FaultKind.LATE_STA
 
 
 class Fault(BaseModel):
-    """One armed fault. `path`, `op` and `body` are regular expressions that must all be found in the call (`op` in what the
-    simulator calls it); it strikes `times` (None: always) after letting `skip` calls pass, each with `probability`."""
+    """One armed fault.
+
+    `path`, `op` and `body` are regular expressions that must all be found in the call (`op` in what the simulator
+    calls it); it strikes `times` (None: always) after letting `skip` calls pass, each with `probability`.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

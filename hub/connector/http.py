@@ -71,7 +71,7 @@ class Response:
     redact: Redactor = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON, decimals as the text that stood there ('1200.00'). Raises BadAnswer with what came instead."""
+        """The body as JSON, decimals as the text that stood there ('1200.00'). Raises BadAnswer, which shows it."""
         try:
             return exact_json(self.body)
         except ValueError as error:
@@ -300,7 +300,7 @@ class _Left:
 
 
 async def repeat(call: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: Sleep = asyncio.sleep) -> T:
-    """Repeat a read or a log-in after failures that pass: exponential, full jitter, never earlier than the vendor asked.
+    """Repeat a read or a log-in after failures that pass: exponential, full jitter, not earlier than the vendor asked.
 
     Repeats TransportFailure and retryable VendorErrors (QuotaSpent excepted: waiting for midnight is the engine's
     business), and raises the last failure.

@@ -78,7 +78,7 @@ class _Day:
             self._ends, self._spent = self._midnight(now), 0
         if self._spent + cost > self._limit.amount:
             raise QuotaSpent(
-                f"{self._limit.name}: the {self._limit.amount} calls of today are used up; resumes at {iso(self._ends)}",
+                f"{self._limit.name}: today's {self._limit.amount} calls are used up; resumes at {iso(self._ends)}",
                 resumes_at=self._ends,
                 limit=self._limit.name,
             )

@@ -44,7 +44,10 @@ class _InLoop(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serve(simulator: Simulator, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[Running]:
     """Serve a simulator in the current loop while the block runs; port 0 takes a free one."""
-    listener = socket.create_server((host, port))
+    # IPPROTO_TCP is said outright, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
     port = listener.getsockname()[1]
     simulator.base_url = f"http://{host}:{port}"
     server = _InLoop(_config(simulator))

@@ -1,4 +1,4 @@
-"""The base of every vendor simulator: an ASGI app with a real store, a journal, a movable clock and faults on demand."""
+"""The base of every vendor simulator: an ASGI app with a real store, a journal, a movable clock, faults on demand."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from hub.connector.sidedoor import side_door
 from hub.connector.table import Entry, Row, Table
 from hub.connector.wire import abort, hang, read_body, send_response
 from hub.domain.clock import SystemClock
+
+_GARBAGE = '{"data": [<html>Bad Gateway</html>'
 
 
 class SimulatorClock:
@@ -45,9 +47,9 @@ class SimulatorClock:
 class Simulator(ABC):
     """A vendor's system on a desk.
 
-    A subclass gives `routes` (the vendor's protocol), `settings`, `change`, `expire_tokens` and, where the vendor has its own words
-    for them, `throttled` and `failed`. It writes through `commit` only, so that the journal is the truth, and
-    serves whole requests: handlers return a Starlette Response.
+    A subclass gives `routes` (the vendor's protocol), `settings`, `change`, `expire_tokens` and, where the vendor has
+    words of its own for them, `throttled` and `failed`. It writes through `commit` only, so that the journal is the
+    truth, and serves whole requests: handlers return a Starlette Response.
     """
 
     callback_retries: Sequence[float] = (1.0, 5.0, 30.0)  # seconds between the attempts of a callback
@@ -78,7 +80,8 @@ class Simulator(ABC):
     async def change(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """A person's edit in the vendor's own screens: {op, object, id?, fields?, actor?, operation?}.
 
-        Goes through the vendor's own rules: stamps move, callbacks fire. Returns {'id': ...}. Raises ValueError in words.
+        Goes through the vendor's own rules: stamps move, callbacks fire. Returns {'id': ...}. Raises ValueError with a
+        sentence.
         """
 
     @abstractmethod
@@ -203,6 +206,9 @@ class Simulator(ABC):
                 await send_response(
                     send, await _messages(PlainTextResponse('{"data": [<html>Bad Gateway</html>'), scope)
                 )
+            case FaultKind.ECHO:
+                said = f"{scope['method']} {scope['path']}?{scope['query_string']} {scope['headers']} {body!r}"
+                await send_response(send, await _messages(PlainTextResponse(said), scope))
             case FaultKind.THROTTLE:
                 await send_response(send, await _messages(self.throttled(fault.retry_after), scope))
             case FaultKind.HTTP_500:

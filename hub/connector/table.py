@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One committed write: ground truth. `before` and `after` are whole records (None: it did not or does not exist)."""
+    """One committed write: ground truth. `before` and `after` are whole records (None: there is none)."""
 
     seq: int
     at: int
@@ -30,8 +30,8 @@ class Entry:
 class Table:
     """Records of one object by id.
 
-    Records are values: to change one, put a changed copy; the journal and the indexes share what was put. `indexed` fields
-    are looked up by equality, `ordered` ones by range; `sort` turns an id into what ids are ordered by.
+    Records are values: to change one, put a changed copy; the journal and the indexes share what was put. `indexed`
+    fields are looked up by equality, `ordered` ones by range; `sort` turns an id into what ids are ordered by.
     """
 
     def __init__(
