@@ -150,6 +150,10 @@ class Simulator(ABC):
         for _ in range(2 if kind is FaultKind.CALLBACK_TWICE else 1):
             self.spawn(self._deliver(self.callback_url, body, dict(headers or {}), delay))
 
+    def callback_content(self, body: bytes, attempt: int) -> bytes:
+        """What goes out at this attempt (from 0), where the vendor signs or counts each one anew."""
+        return body
+
     def callback_accepted(self, response: httpx.Response) -> bool:
         """Whether the receiver's reply is the one the vendor expects."""
         return response.status_code == 200
@@ -265,9 +269,10 @@ class Simulator(ABC):
     async def _deliver(self, url: str, body: bytes, headers: dict[str, str], delay: float) -> None:
         await asyncio.sleep(delay)
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            for pause in (*self.callback_retries, None):
+            for attempt, pause in enumerate((*self.callback_retries, None)):
                 try:
-                    if self.callback_accepted(await client.post(url, content=body, headers=headers)):
+                    content = self.callback_content(body, attempt)
+                    if self.callback_accepted(await client.post(url, content=content, headers=headers)):
                         self.counts["callback_accepted"] += 1
                         return
                 except httpx.HTTPError:
