@@ -32,8 +32,9 @@ class Failure:
 class Outcome:
     """The result of one write.
 
-    `keys` are other keys of the record (`{'number': 'XSDD000001'}`); `rows` maps table -> source row key -> target row
-    id; `steps` are the steps that are done, in order, the write itself being `save`; `retry_after` is seconds, if the vendor asked for a wait.
+    `keys` are other keys of the record (`{'number': 'XSDD000001'}`); `rows` maps table -> source row key -> target
+    row id; `steps` are the steps that are done, in order, the write itself being `save`; `cause` is what became of the
+    step that stopped a PARTLY; `retry_after` is seconds, if the vendor asked for a wait.
     """
 
     kind: OutcomeKind
@@ -42,6 +43,7 @@ class Outcome:
     keys: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
+    cause: OutcomeKind | None = None
     failure: Failure | None = None
     retry_after: float | None = None
 
