@@ -14,7 +14,7 @@ class Form:
 
     - `text`, `flag`, `integer`, `decimal`, `duration` (`2h`, `30m`, `1d`), `name` (of something in the mapping or
       schema), `path`, `cel`, `calc`, `template`, `constant`, `any`, `choice` (one of `choices`), `leaving` (a choice, or
-      the section), `first` (a path, a list of paths or values, or `true`), `write_back` (a constant or a map);
+      the section), `first` (a path, a list of them, or `true`), `write_back` (a constant or a map);
     - `expr`: where a value comes from: a path, or a map of the section `value`;
     - `const_or_expr`: the same, but a scalar is a constant;
     - `rule`: an `expr`, or a map of the section `each` or `fixed`;
@@ -165,7 +165,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
             "choice",
             "What a change does that meets a locked record.",
             "hold",
-            choices=("hold", "wait", "skip"),
+            choices=("hold", "wait", "skip", "reopen"),
         ),
         Form(
             "create",
@@ -314,6 +314,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("expect_only", "any", "The whole result."),
         Form("expect_error", "text", "Refused or failed, in words that hold these."),
         Form("expect_filtered", "any", "It does not travel: `true`, or a part of the rule."),
+        Form("expect_actions", "one_or_list:text", "The operations that its state asks for."),
         Form("expect_waiting", "one_or_list:text", "It waits for entities or tables of these names."),
     ),
     "given": (

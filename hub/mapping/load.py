@@ -7,7 +7,7 @@ from typing import Any
 
 from hub.domain.errors import InvalidInput, Place, Problem
 from hub.mapping.document import Node, parse
-from hub.mapping.forms import WRITE_BACK_KEYS, section
+from hub.mapping.forms import NORMALISERS, WRITE_BACK_KEYS, section
 from hub.mapping.load_values import ValueReader
 from hub.mapping.model import (
     Action,
@@ -188,17 +188,21 @@ class _MappingReader(ValueReader):
         return Require(that, say, node.place) if that and say else None
 
     def _match(self, node: Node) -> Match | None:
-        if node.list is not None:
-            names = {name: item.place for item in node.list if (name := self.text(item, "a field of `match`"))}
-            return Match(dict.fromkeys(names), (), node.place, names) if names else None
-        if node.map is None:
-            name = self.text(node, "an entry of `match`")
-            return Match({name: None}, (), node.place, {name: node.place}) if name else None
         fields: dict[str, str | None] = {}
-        for key, below in node.map.items():
-            if key != "veto":
-                fields[key] = self.text(below, f"the normaliser of `{key}`") if below.value is not None else None
-        return Match(fields, self.texts(node.map.get("veto"), "`veto`"), node.place, node.keys) if fields else None
+        places: dict[str, Place] = {}
+        veto: tuple[str, ...] = ()
+        for item in self.one_or_many(node):
+            if item.map is None:
+                name = self.text(item, "a field of `match`")
+                if name:
+                    fields[name], places[name] = None, item.place
+                continue
+            veto += self.texts(item.map.get("veto"), "`veto`")
+            for name, below in item.map.items():
+                places[name] = item.keys[name]
+                if name != "veto":
+                    fields[name] = self.choice(below, f"the normaliser of `{name}`", NORMALISERS)
+        return Match(fields, veto, node.place, places) if fields else None
 
     def _null(self, node: Node | None) -> str:
         given = self.section(node, "defaults", "`defaults`")
@@ -305,7 +309,7 @@ class _MappingReader(ValueReader):
         name = self.text(given.get("name"), "`name` of a test")
         what = f"The test `{name}`"
         stage = self.section(given.get("given"), "given", f"`given` of {what}")
-        waiting = given.get("expect_waiting")
+        waiting, actions = given.get("expect_waiting"), given.get("expect_actions")
         expected = [key for key in given if key.startswith("expect")]
         if not expected:
             self.wrong(f"{what} expects nothing.", node.place, "add `expect: {…}`", rule="lacks")
@@ -326,6 +330,8 @@ class _MappingReader(ValueReader):
             expect_error=self.text(given.get("expect_error"), f"`expect_error` of {what}"),
             expect_filtered=self._filtered(given.get("expect_filtered"), what),
             expect_waiting=self.texts(waiting, f"`expect_waiting` of {what}") if waiting else None,
+            expect_actions=self.texts(actions, f"`expect_actions` of {what}") if actions else None,
+            expect_actions=self.texts(actions, f"`expect_actions` of {what}") if actions else None,
         )
 
     def _filtered(self, node: Node | None, what: str) -> str | bool | None:

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hub.domain.errors import Place, Problem
 from hub.mapping.document import Node
@@ -65,12 +65,14 @@ class Reader:
             return node.value
         if isinstance(node.value, (int, Decimal)) and not isinstance(node.value, bool):
             return str(node.value)
-        return self._not(node, what, "text")
+        self._not(node, what, "text")
+        return None
 
     def flag(self, node: Node | None, what: str) -> bool | None:
         if node is None or isinstance(node.value, bool):
             return None if node is None else bool(node.value)
-        return self._not(node, what, "`true` or `false`")
+        self._not(node, what, "`true` or `false`")
+        return None
 
     def integer(self, node: Node | None, what: str, low: int, high: int) -> int | None:
         if node is None:
@@ -88,7 +90,8 @@ class Reader:
         except InvalidOperation:
             number = Decimal("NaN")
         if not number.is_finite() or abs(number.adjusted()) > 28:
-            return self._not(node, what, "a number")
+            self._not(node, what, "a number")
+            return None
         return number
 
     def duration(self, node: Node | None, what: str) -> int | None:
@@ -97,7 +100,8 @@ class Reader:
             return None
         found = _DURATION.fullmatch(str(node.value)) if isinstance(node.value, (str, int)) else None
         if found is None:
-            return self._not(node, what, "a time such as `90s`, `30m`, `2h` or `1d`")
+            self._not(node, what, "a time such as `90s`, `30m`, `2h` or `1d`")
+            return None
         return int(found[1]) * _SECONDS[found[2]]
 
     def choice(self, node: Node | None, what: str, choices: Iterable[str]) -> str | None:
@@ -113,7 +117,9 @@ class Reader:
 
     def constant(self, node: Node | None, what: str) -> Constant:
         if node is None or node.list is not None or node.map is not None:
-            return None if node is None else self._not(node, what, "a single value")
+            if node is not None:
+                self._not(node, what, "a single value")
+            return None
         value = node.value
         return value if isinstance(value, (str, int, bool, Decimal)) else None
 
@@ -156,10 +162,8 @@ class Reader:
         """What could be read of these nodes."""
         return [value for value in map(read, nodes) if value is not None]
 
-    def _not(self, node: Node, what: str, wanted: str) -> Any:
-        """Say what was wanted; gives None, so that a reader can return it."""
+    def _not(self, node: Node, what: str, wanted: str) -> None:
         self.wrong(f"{what} has to be {wanted}, and is {node.kind}.", node.place)
-        return None
 
 
 def _example(form: Form) -> str | None:
