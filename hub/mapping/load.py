@@ -331,7 +331,6 @@ class _MappingReader(ValueReader):
             expect_filtered=self._filtered(given.get("expect_filtered"), what),
             expect_waiting=self.texts(waiting, f"`expect_waiting` of {what}") if waiting else None,
             expect_actions=self.texts(actions, f"`expect_actions` of {what}") if actions else None,
-            expect_actions=self.texts(actions, f"`expect_actions` of {what}") if actions else None,
         )
 
     def _filtered(self, node: Node | None, what: str) -> str | bool | None:

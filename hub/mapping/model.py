@@ -261,7 +261,7 @@ class Target:
     place: Place
     options: Mapping[str, Any] = field(default_factory=dict)
     after: tuple[str, ...] = ()
-    when_locked: str = "hold"  # hold, wait, skip, reopen, reopen
+    when_locked: str = "hold"  # hold, wait, skip, reopen
     create: str = "always"
     id: Expr | None = None
 
@@ -415,7 +415,6 @@ class Case:
     expect_error: str | None = None
     expect_filtered: str | bool | None = None
     expect_waiting: tuple[str, ...] | None = None
-    expect_actions: tuple[str, ...] | None = None
     expect_actions: tuple[str, ...] | None = None
 
 
