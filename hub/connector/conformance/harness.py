@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from hub.connector.contract import Connector, WebhookRequest
+from hub.connector.contract import Connector, Manifest, WebhookRequest
 from hub.connector.kit import Kit
 from hub.connector.simulator import Simulator
 from hub.domain.record import Fields
@@ -33,8 +33,13 @@ class Harness(ABC):
     lag: float = 0.0
     text: str = ""  # a text field that takes any text of up to `text_length` characters ('' = the key)
     text_length: int = 50
-    step_ops: Mapping[str, str] = {}  # step -> regular expression of its call
+    step_ops: ClassVar[Mapping[str, str]] = {}  # step -> regular expression of its call
     detail: tuple[str, str] | None = None  # (detail object, its master field), for `children`
+
+    @property
+    @abstractmethod
+    def manifest(self) -> Manifest:
+        """The connector's; the cases that it exempts with a reason are left out."""
 
     @abstractmethod
     def simulator(self) -> Simulator:
