@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from connectors.crm.fxiaoke.simulator_describe import DAY_MS, ZONE_MS
@@ -41,12 +41,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Account:
-    """Made-up credentials of one app in one enterprise."""
+    """Made-up credentials of one app in one enterprise; always the same, so that a client survives a restart."""
 
-    app_id: str = field(default_factory=lambda: f"FSAID_{secrets.token_hex(4)}")
-    app_secret: str = field(default_factory=lambda: secrets.token_hex(16))
-    permanent_code: str = field(default_factory=lambda: secrets.token_hex(16).upper())
-    corp_id: str = field(default_factory=lambda: f"FSCID_{secrets.token_hex(16).upper()}")
+    app_id: str = "FSAID_13de4025"
+    app_secret: str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"  # noqa: S105 - made up
+    permanent_code: str = "A0B1C2D3E4F5061728394A5B6C7D8E9F"
+    corp_id: str = "FSCID_00112233445566778899AABBCCDDEEFF"
 
 
 @dataclass(frozen=True, slots=True)
