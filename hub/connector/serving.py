@@ -26,15 +26,30 @@ class Running:
 
 
 class _InLoop(uvicorn.Server):
-    """A server that tells when it listens, and leaves signals to whoever owns the loop."""
+    """A server that tells when it listens, stops when it is told, and leaves signals to whoever owns the loop."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        # The original looks every tenth of a second whether it should stop; a test suite pays for that in minutes.
+        await self.on_tick(0)
+        await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
+        for server in self.servers:
+            await server.wait_closed()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -61,7 +76,7 @@ async def serve(simulator: Simulator, port: int = 0, host: str = "127.0.0.1") ->
     finally:
         listening.cancel()
         await simulator.aclose()
-        server.should_exit = server.force_exit = True
+        server.stopping.set()
         await task
         listener.close()
 

@@ -224,10 +224,20 @@ class Simulator(ABC):
                 self.expire_tokens()
                 await send_response(send, await self._answer(scope, body))
             case FaultKind.SLOW:
-                await asyncio.sleep(fault.seconds)
-                await send_response(send, await self._answer(scope, body))
+                if await self._closed_within(fault.seconds):
+                    await abort(receive)
+                else:
+                    await send_response(send, await self._answer(scope, body))
             case _:
                 raise ValueError(f"{fault.kind} does not strike calls")
+
+    async def _closed_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _later(self, seconds: float, scope: Scope, body: bytes) -> None:
         await asyncio.sleep(seconds)
