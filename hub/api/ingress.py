@@ -1,0 +1,154 @@
+"""Webhooks: verified on the raw bytes, stored durably, and only then acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from hub.api.group_commit import Closed, Full, GroupCommit
+from hub.connector.contract import Received, Receives, Reply, WebhookRefused, WebhookRequest
+from hub.domain.clock import Clock
+from hub.domain.errors import HubError
+
+log = logging.getLogger("hub.ingress")
+
+# Kept out of the inbox: they may carry secrets, and no replay needs them.
+_PRIVATE = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A webhook that proved true, as it goes into the inbox. `headers` is JSON text."""
+
+    system: str
+    received: int
+    headers: str
+    body: bytes
+    content: Received
+
+
+Commit = Callable[[list[Arrival]], Awaitable[None]]
+"""Writes arrivals, and the hints that they are, in one transaction."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What this process has seen since it started."""
+
+    received: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+
+class Ingress:
+    """The ASGI app behind `POST /hooks/{system}`.
+
+    It answers 404 for a system that has no webhooks, 413 for a body that is too large, the connector's status (400, 401)
+    for one that is refused, 503 when it could not be stored (the vendor sends it again), and the vendor's own reply
+    once it is durable. A caller is never told why.
+    """
+
+    def __init__(self, receivers: Mapping[str, Receives], commit: Commit, clock: Clock, *, max_body: int) -> None:
+        self._receivers = receivers
+        self._clock = clock
+        self._max_body = max_body
+        self._group = GroupCommit(commit)
+        self.counts = Counts()
+
+    async def close(self) -> None:
+        """Store what has been taken in."""
+        await self._group.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = scope["path_params"]["system"]
+        receiver = self._receivers.get(name)
+        if receiver is None:
+            await _refuse(send, 404, b"no such hook")
+            return
+        try:
+            body = await self._body(scope, receive)
+        except ClientDisconnect:
+            return
+        if body is None:
+            self._rejected(name, scope, f"the body is larger than {self._max_body} bytes")
+            await _refuse(send, 413, b"too large")
+            return
+        now = self._clock.now()
+        try:
+            content = receiver.receive(_request(scope, body, now))
+        except WebhookRefused as refused:
+            self._rejected(name, scope, refused.reason)
+            await _refuse(send, refused.status, b"refused")
+            return
+        if content.events:
+            try:
+                await self._group.put(Arrival(name, now, _headers(scope), body, content))
+            except (HubError, Closed, Full) as error:
+                self.counts.failed += 1
+                log.error("a webhook of %s could not be stored and was not acknowledged: %s", name, error or "stopping")
+                await _refuse(send, 503, b"try again")
+                return
+        self.counts.received += 1
+        await _answer(send, content.reply)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body; None if it is too large (what is over the limit is never kept)."""
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return body if len(body) <= self._max_body else None
+        parts, size = [body], len(body)
+        while message.get("more_body", False):
+            if size > self._max_body:
+                return None
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts) if size <= self._max_body else None
+
+    def _rejected(self, name: str, scope: Scope, reason: str) -> None:
+        self.counts.rejected += 1
+        client = scope.get("client")
+        log.warning("refused a webhook for %s from %s: %s", name, client[0] if client else "an unknown address", reason)
+
+
+def _request(scope: Scope, body: bytes, now: int) -> WebhookRequest:
+    query = scope["query_string"]
+    return WebhookRequest(
+        method=scope["method"],
+        path=scope["path"],
+        query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {},
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        body=body,
+        received=now,
+    )
+
+
+def _headers(scope: Scope) -> str:
+    kept = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name not in _PRIVATE}
+    return orjson.dumps(kept).decode()
+
+
+async def _answer(send: Send, reply: Reply) -> None:
+    await _send(send, reply.status, reply.body, reply.content_type.encode("latin-1"))
+
+
+async def _refuse(send: Send, status: int, body: bytes) -> None:
+    await _send(send, status, body, b"text/plain; charset=utf-8")
+
+
+async def _send(send: Send, status: int, body: bytes, content_type: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,192 @@
+"""`hub init`: a project folder that works at once, made from what the connectors say of themselves."""
+
+from __future__ import annotations
+
+import shutil
+import typing
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from hub.domain.errors import InvalidInput, NotFound
+from hub.mapping.reader import nearest
+from hub.runtime.config import FILE
+from hub.runtime.connectors import Installed
+
+IGNORED = ".env\nhub.db*\n*.log\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One system of a new project: its name there, its connector, the simulator's port."""
+
+    name: str
+    connector: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a folder of ready-made mappings needs around it: systems, constants, and the flows with their options."""
+
+    title: str
+    sides: tuple[Side, ...]
+    params: dict[str, str]
+    flows: dict[str, str]
+
+
+PAIRS = {
+    "fxiaoke-kingdee": Pair(
+        "Fxiaoke (CRM) and Kingdee K/3 Cloud (ERP)",
+        (Side("crm", "fxiaoke", 9001), Side("erp", "kingdee", 9002)),
+        {"org": '"100"', "currency": "PRE001", "order_type": "XSDD01_SYS"},
+        {
+            "products": "every: 10m",
+            "customers-to-erp": "every: 5m",
+            "customers-to-crm": "every: 5m",
+            "orders-to-erp": "every: 5m, priority: 10",
+            "order-status-to-crm": "every: 10m",
+            "receipts-to-crm": "every: 10m",
+        },
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    folder: Path
+    files: list[Path]
+    next_steps: list[str]
+
+
+def scaffold(folder: Path, name: str, installed: Installed, *, simulated: bool) -> Made:
+    """Make the project. Raises NotFound for an unknown pair, InvalidInput when there is a project already."""
+    pair = PAIRS.get(name)
+    if pair is None:
+        raise NotFound(f"There are no ready-made mappings `{name}`.", hint=nearest(name, PAIRS))
+    if (folder / FILE).exists():
+        raise InvalidInput(f"{folder / FILE} exists already.", hint="choose another folder, or delete it first")
+    systems = {side.name: _settings(side, installed, simulated) for side in pair.sides}
+    content = {
+        FILE: _hub_yaml(pair, systems, simulated),
+        ".env.example": _env(systems, filled=False),
+        ".gitignore": IGNORED,
+    }
+    if simulated:
+        content[".env"] = _env(systems, filled=True)
+    (folder / "mappings").mkdir(parents=True, exist_ok=True)
+    made = [_write(folder / file, text) for file, text in content.items() if not (folder / file).exists()]
+    made += _copy_mappings(name, folder / "mappings")
+    return Made(folder, [file.relative_to(folder) for file in made], _next(folder, pair, simulated))
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One line of a system's settings. `variable` is set for a secret."""
+
+    key: str
+    value: Any
+    description: str
+    variable: str | None
+
+
+def _settings(side: Side, installed: Installed, simulated: bool) -> tuple[Side, list[_Setting]]:
+    model = installed.connector(side.connector).manifest.settings
+    values = _simulator_settings(side, installed) if simulated else {}
+    lines = []
+    for key, field in model.model_fields.items():
+        if simulated and key not in values:
+            continue
+        if not simulated and not field.is_required() and not _secret(field.annotation):
+            continue
+        variable = f"{side.name}_{key}".upper() if _secret(field.annotation) or not simulated else None
+        lines.append(_Setting(key, values.get(key), (field.description or "").split("\n")[0], variable))
+    return side, lines
+
+
+def _simulator_settings(side: Side, installed: Installed) -> dict[str, Any]:
+    simulator: Any = installed.simulator(side.connector)()
+    simulator.base_url = f"http://127.0.0.1:{side.port}"
+    known = installed.connector(side.connector).manifest.settings.model_fields
+    return {key: value for key, value in simulator.settings().items() if key in known and value is not None}
+
+
+def _secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_secret(part) for part in typing.get_args(annotation))
+
+
+def _hub_yaml(pair: Pair, systems: dict[str, tuple[Side, list[_Setting]]], simulated: bool) -> str:
+    lines = [f"# {pair.title}. Secrets stand in .env, which is never committed.", "", "systems:"]
+    for side, settings in systems.values():
+        where = f"    # `hub sim {side.connector} --port {side.port}`" if simulated else ""
+        lines += [f"  {side.name}:{where}", f"    connector: {side.connector}"]
+        for line in settings:
+            value = f"${{env:{line.variable}}}" if line.variable else _yaml(line.value)
+            comment = f"    # {line.description}" if line.description else ""
+            lines.append(f"    {line.key}: {value}{comment}")
+    lines += ["", "params:    # constants that the mappings ask for"]
+    lines += [f"  {key}: {value}" for key, value in pair.params.items()]
+    lines += ["", "flows:"]
+    width = max(map(len, pair.flows))
+    lines += [
+        f"  {flow + ':':<{width + 1}} {{mapping: mappings/{flow}.yaml, {options}}}"
+        for flow, options in pair.flows.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    """A scalar that is read back as it was: text that looks like something else is quoted."""
+    from hub.mapping.document import scalar
+
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and (
+        scalar(value) != value or not value or value[0] in "!&*-?{}[],#|>@`\"'%" or ": " in value
+    ):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def _env(systems: dict[str, tuple[Side, list[_Setting]]], *, filled: bool) -> str:
+    lines = ["# Made-up credentials of the simulators." if filled else "# Copy to .env and fill in. Never commit .env."]
+    for side, settings in systems.values():
+        lines += ["", f"# {side.name} ({side.connector})"]
+        lines += [
+            f"{line.variable}={line.value if filled else ''}{'' if filled or not line.description else f'  # {line.description}'}"
+            for line in settings
+            if line.variable
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _copy_mappings(pair: str, folder: Path) -> list[Path]:
+    made = []
+    with as_file(files("mappings") / pair) as source:
+        for file in sorted(source.iterdir()):
+            target = folder / file.name
+            if file.suffix in {".yaml", ".csv"} and not target.exists():
+                shutil.copyfile(file, target)
+                made.append(target)
+    if not made:
+        raise NotFound(f"The ready-made mappings `{pair}` are not installed.", hint="reinstall the hub")
+    return made
+
+
+def _next(folder: Path, pair: Pair, simulated: bool) -> list[str]:
+    go = [] if folder == Path() else [f"cd {folder}"]
+    if not simulated:
+        return [*go, "cp .env.example .env    # and fill it in", "hub check", "hub run"]
+    sims = [f"hub sim {side.connector} --port {side.port} &" for side in pair.sides]
+    return [*go, *sims, "hub check", "hub run"]
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name == ".env":
+        path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return path
