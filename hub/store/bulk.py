@@ -1,8 +1,9 @@
 """Many rows at once: how every hot path talks to both databases.
 
-SQLite takes a compiled statement and a list of tuples (executemany). PostgreSQL takes one statement with an array for each
-column, `unnest`ed on the server: one round trip, one plan, any number of rows. The arrays are sent as literals,
-because joining text is three times as fast as having the driver adapt every value.
+SQLite takes a compiled statement and a list of tuples (executemany). PostgreSQL takes one statement with an array
+for each column, `unnest`ed on the server: one round trip, one plan, any number of rows. The arrays are sent as
+literals, because joining text is three times as fast as having the driver adapt every value. Nothing but names of our
+own tables and columns is put into SQL text; values never are.
 
 Text is kept alike on both: PostgreSQL can't store U+0000 and neither can store lone surrogates, so they become U+2400
 and `?`; one poisonous value must not stop the batch that it is in.
@@ -18,6 +19,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    Delete,
     Integer,
     LargeBinary,
     Row,
@@ -25,8 +27,9 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    any_,
+    Update,
     bindparam,
+    cast,
     func,
     select,
     tuple_,
@@ -62,9 +65,9 @@ async def upsert(
 ) -> int:
     """Add `rows`, or change the other columns of those whose `key` is there already. `columns` include the key.
 
-    `sets` replaces what is assigned on conflict: column -> SQL, with `excluded.x` for the new value and the table's name for the
-    old (`{"copies": '"inbox"."copies" + 1'}`); then the keys of `rows` must be distinct. Else, of rows with the same key the
-    last one wins.
+    `sets` replaces what is assigned on conflict: column -> SQL, with `excluded.x` for the new value and the table's
+    name for the old (`{"copies": '"inbox"."copies" + 1'}`); then the keys of `rows` must be distinct. Else, of rows
+    with the same key the last one wins.
     """
     assign = sets if sets is not None else {name: f'excluded."{name}"' for name in columns if name not in key}
     action = (
@@ -83,9 +86,9 @@ async def upsert(
 async def update(
     conn: AsyncConnection, table: Table, key: Sequence[str], columns: Sequence[str], rows: Sequence[Values]
 ) -> int:
-    """Change `columns` of the rows with `key`; each row holds the values of the columns, then of the key (none of them null).
+    """Change `columns` of the rows with `key`; each row holds the values of the columns, then of the key.
 
-    Returns how many rows were changed. Of rows with the same key the last one wins.
+    No part of a key is null. Returns how many rows were changed. Of rows with the same key the last one wins.
     """
 
     def compile_() -> _Statement:
@@ -93,10 +96,10 @@ async def update(
         if conn.dialect.name == "sqlite":
             assign = ", ".join(f'"{name}" = ?' for name in columns)
             where = " AND ".join(f'"{name}" = ?' for name in key)
-            return _Statement(f'UPDATE "{table.name}" SET {assign} WHERE {where}', types)
+            return _Statement(f'UPDATE "{table.name}" SET {assign} WHERE {where}', types)  # noqa: S608
         assign = ", ".join(f'"{name}" = v.c{at}' for at, name in enumerate(columns))
         where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key, len(columns)))
-        return _Statement(f'UPDATE "{table.name}" SET {assign} FROM {_unnest(types)} WHERE {where}', types)
+        return _Statement(f'UPDATE "{table.name}" SET {assign} FROM {_unnest(types)} WHERE {where}', types)  # noqa: S608
 
     if conn.dialect.name == "postgresql":
         rows = _last(rows, list(range(len(columns), len(columns) + len(key))))
@@ -110,9 +113,9 @@ async def delete(conn: AsyncConnection, table: Table, key: Sequence[str], rows: 
         types = [_type(table, name) for name in key]
         if conn.dialect.name == "sqlite":
             where = " AND ".join(f'"{name}" = ?' for name in key)
-            return _Statement(f'DELETE FROM "{table.name}" WHERE {where}', types)
+            return _Statement(f'DELETE FROM "{table.name}" WHERE {where}', types)  # noqa: S608
         where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key))
-        return _Statement(f'DELETE FROM "{table.name}" USING {_unnest(types)} WHERE {where}', types)
+        return _Statement(f'DELETE FROM "{table.name}" USING {_unnest(types)} WHERE {where}', types)  # noqa: S608
 
     return await _run(conn, ("delete", table.name, tuple(key)), compile_, rows)
 
@@ -123,14 +126,8 @@ async def fetch(
     """`statement`, restricted to rows whose `column` is one of `values` (any number of them; none gives none)."""
     if not values:
         return []
-    if conn.dialect.name == "sqlite":
-        listed = func.json_each(bindparam("bulk_values", type_=Text)).table_valued("value")
-        narrowed = statement.where(column.in_(select(listed.c.value)))
-        given: Any = _json(map(_plain, values))
-    else:
-        narrowed = statement.where(column == any_(bindparam("bulk_values", type_=ARRAY(column.type))))
-        given = [_plain(value) for value in values]
-    return list((await conn.execute(narrowed, {"bulk_values": given})).all())
+    among, given = _among(conn, column, values)
+    return list((await conn.execute(statement.where(among), given)).all())
 
 
 async def fetch_pairs(
@@ -143,20 +140,47 @@ async def fetch_pairs(
     """`statement`, restricted to rows whose (`first`, `second`) is one of `pairs`."""
     if not pairs:
         return []
-    both = tuple_(first, second)
-    given: Any
     if conn.dialect.name == "sqlite":
         listed = func.json_each(bindparam("bulk_pairs", type_=Text)).table_valued("value")
         halves = select(func.json_extract(listed.c.value, "$[0]"), func.json_extract(listed.c.value, "$[1]"))
-        given = _json((_plain(a), _plain(b)) for a, b in pairs)
-        return list((await conn.execute(statement.where(both.in_(halves)), {"bulk_pairs": given})).all())
-    given = {f"bulk_{at}": [_plain(pair[at]) for pair in pairs] for at in (0, 1)}
-    arrays = (
-        func.unnest(bindparam("bulk_0", type_=ARRAY(first.type)), bindparam("bulk_1", type_=ARRAY(second.type)))
-        .table_valued("a", "b", name="pairs")
-        .render_derived()
-    )
-    return list((await conn.execute(statement.where(both.in_(select(arrays.c.a, arrays.c.b))), given)).all())
+        given = {"bulk_pairs": _json((_plain(a), _plain(b)) for a, b in pairs)}
+    else:
+        arrays = (_array_of(first, "bulk_0"), _array_of(second, "bulk_1"))
+        listed = func.unnest(*arrays).table_valued("a", "b", name="pairs").render_derived()
+        halves = select(listed.c.a, listed.c.b)
+        given = {
+            "bulk_0": _array(_sql_type(first.type), [pair[0] for pair in pairs]),
+            "bulk_1": _array(_sql_type(second.type), [pair[1] for pair in pairs]),
+        }
+    return list((await conn.execute(statement.where(tuple_(first, second).in_(halves)), given)).all())
+
+
+async def change(
+    conn: AsyncConnection, statement: Update | Delete, column: ColumnElement[Any], values: Collection[Any]
+) -> int:
+    """Run an UPDATE or DELETE on the rows whose `column` is one of `values`. Returns how many it touched."""
+    if not values:
+        return 0
+    among, given = _among(conn, column, values)
+    return (await conn.execute(statement.where(among), given)).rowcount
+
+
+def _among(
+    conn: AsyncConnection, column: ColumnElement[Any], values: Collection[Any]
+) -> tuple[ColumnElement[bool], dict[str, Any]]:
+    """The condition `column` IN `values`, and its parameter: one, however many values there are."""
+    if conn.dialect.name == "sqlite":
+        listed = func.json_each(bindparam("bulk_values", type_=Text)).table_valued("value")
+        return column.in_(select(listed.c.value)), {"bulk_values": _json(map(_plain, values))}
+    # Joined, not '= ANY(array)': a planner that knows nothing of the table yet compares every row with every value.
+    given = {"bulk_values": _array(_sql_type(column.type), list(values))}
+    listed = func.unnest(_array_of(column, "bulk_values")).table_valued("a", name="listed").render_derived()
+    return column.in_(select(listed.c.a)), given
+
+
+def _array_of(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """A parameter that takes an array literal for `column`."""
+    return cast(bindparam(name, type_=Text), ARRAY(column.type))
 
 
 def clean(value: str) -> str:
@@ -197,7 +221,7 @@ def _insert(conn: AsyncConnection, table: Table, columns: Sequence[str], tail: s
     head = f'INSERT INTO "{table.name}" ({_names(columns)})'
     if conn.dialect.name == "sqlite":
         return _Statement(f"{head} VALUES ({', '.join('?' * len(columns))}){tail}", types)
-    return _Statement(f"{head} SELECT * FROM {_unnest(types)}{tail}", types)
+    return _Statement(f"{head} SELECT * FROM {_unnest(types)}{tail}", types)  # noqa: S608
 
 
 def _names(columns: Iterable[str]) -> str:
@@ -210,11 +234,14 @@ def _unnest(types: Sequence[str]) -> str:
 
 
 def _type(table: Table, column: str) -> str:
-    kind: TypeEngine[Any] = table.c[column].type
+    return _sql_type(table.c[column].type)
+
+
+def _sql_type(kind: TypeEngine[Any]) -> str:
     for known, name in _TYPES:
         if isinstance(kind, known):
             return name
-    raise TypeError(f"{table.name}.{column} has a type that bulk statements don't know: {kind!r}")
+    raise TypeError(f"bulk statements don't know the type {kind!r}")
 
 
 # Ordered: the wider integers are subclasses of Integer.
@@ -242,7 +269,7 @@ def _quoted(value: str) -> str:
 
 
 def _cleaned(rows: Sequence[Values], texts: Sequence[int]) -> Sequence[Values]:
-    """`rows` as they are, or cleaned where one of them needs it: looked at in one piece, because it almost never does."""
+    """`rows`, cleaned if one of them needs it: looked at in one piece, because it almost never does."""
     whole = "".join([row[at] for row in rows for at in texts if row[at] is not None])
     if "\0" not in whole and (whole.isascii() or _is_utf8(whole)):
         return rows if isinstance(rows, list) else list(rows)
