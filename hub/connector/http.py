@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, TypeVar
 
 import httpx
@@ -150,6 +151,8 @@ class Http:
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=headers,
+            # Two identities must never share a jar: a connector whose vendor uses cookies sends its own.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             http1=True,
             http2=False,
             follow_redirects=False,
