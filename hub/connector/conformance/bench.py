@@ -34,7 +34,7 @@ from hub.domain.outcome import Outcome, OutcomeKind
 from hub.domain.record import Change, ChangeKind, Record
 from hub.domain.schema import ObjectSchema
 
-_MOST_PAGES = 1000
+_MOST_PAGES = 100
 _LACKS = "the connector has no power {}; its manifest must exempt this case"
 
 
