@@ -68,8 +68,8 @@ Index(
     identity.c.object,
     identity.c.facet,
     unique=True,
-    postgresql_where=text("role = 'primary'"),
-    sqlite_where=text("role = 'primary'"),
+    postgresql_where=text("role = 'primary' AND tombstone IS NULL"),
+    sqlite_where=text("role = 'primary' AND tombstone IS NULL"),
 )
 
 # What we know of a record's content: as last read, as last written by us, and what left without an answer.
@@ -346,6 +346,15 @@ schema_snapshot = Table(
     Column("body", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("system", "object"),
+)
+
+# The ids that a full scan has shown so far: what the ledger knows beside them is a suspicion.
+scanned = Table(
+    "scanned",
+    metadata,
+    Column("run", BigInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    PrimaryKeyConstraint("run", "source_id"),
 )
 
 audit = Table(

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from hub.connector.breaker import Breaker
+from hub.domain import values
+from hub.domain.record import Value
 from hub.domain.schema import ObjectSchema
 
 if TYPE_CHECKING:
@@ -67,15 +69,6 @@ class System:
 
 
 @dataclass(slots=True)
-class Stream:
-    """One source object that a flow reads: its own, or a detail object whose changes bring their master along."""
-
-    name: str
-    object: str
-    master_field: str | None = None
-
-
-@dataclass(slots=True)
 class Flow:
     """A mapping put to work. `partner` is the flow of the opposite direction, if the pair is two-way."""
 
@@ -90,7 +83,52 @@ class Flow:
     related_schemas: dict[str, ObjectSchema] = field(default_factory=dict)
     partner: Flow | None = None
 
+    _not_ours: frozenset[str] = frozenset()
+    _unowned: frozenset[str] = frozenset()
+
+    def pair_with(self, partner: Flow) -> None:
+        """Make the two one two-way flow: who owns which field follows from both mappings."""
+        for one, other in ((self, partner), (partner, self)):
+            one.partner = other
+            owners = one.mapping.owners
+            one._not_ours = frozenset(name for name, owner in owners.items() if owner == one.target.name)
+            shared = one.mapping.target_fields & other.mapping.needs.fields
+            one._unowned = frozenset(shared - owners.keys())
+
     @property
     def kind(self) -> str:
         """The kind of entity that both sides are."""
         return self.mapping.entity
+
+    @property
+    def reads_before_write(self) -> bool:
+        """Two-way flows look at the target first: what a person changed there is not overwritten unseen."""
+        return self.partner is not None
+
+    @property
+    def not_ours(self) -> frozenset[str]:
+        """Target fields that the target's own side owns: filled by a create, never by an update."""
+        return self._not_ours
+
+    @property
+    def unowned(self) -> frozenset[str]:
+        """Target fields that both directions map and nobody owns: if both sides change one, a person decides."""
+        return self._unowned
+
+    @property
+    def target_fields(self) -> frozenset[str]:
+        """What is read of a target record: all that the mapping writes, matches or vetoes by, and what names it."""
+        schema = self.target_schema
+        named = {schema.id_field, schema.number_field, schema.title_field, schema.facts.state_field}
+        known = self.mapping.target_fields | {name for name in named if name}
+        return frozenset(name for name in known if name in schema.fields)
+
+    @property
+    def write_options(self) -> dict[str, Any]:
+        """What the mapping tells the target's connector beside the fields."""
+        return {**self.mapping.options, "when_locked": self.mapping.when_locked}
+
+    def same(self, name: str, ours: Value, theirs: Value) -> bool:
+        """Whether a target field says the same, in the schema's canonical form."""
+        found = self.target_schema.fields.get(name)
+        return ours == theirs if found is None else values.same(found, ours, theirs)

@@ -1,0 +1,180 @@
+"""Deliver: intents are committed, then the batch leaves once, and every record gets its own outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from hub.connector.contract import Op, Write
+from hub.domain.delivery import State
+from hub.domain.errors import HubError
+from hub.domain.outcome import Failure, Outcome, OutcomeKind
+from hub.store import deliveries, sequences
+from hub.store.engine import Store
+from hub.sync.failpoints import failpoint
+from hub.sync.flow import Flow
+from hub.sync.locate import key_text, usable
+from hub.sync.work import Task, Verdict, Work
+
+Pair = tuple[Work, Task]
+
+_RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
+
+
+async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair]) -> list[Pair]:
+    """Write down what is about to leave. What comes back may leave; the others have their verdict.
+
+    The lease is proven in the same transaction: a worker that was paused past it finds its token gone, and sends nothing.
+    A create reserves its match keys here. Two orders name the same new customer twice in the source: both deliveries
+    find nothing in the target and want to create; the second one's reservation fails, it waits, and adopts what
+    the first has made.
+    """
+    if not pairs:
+        return []
+    async with store.begin() as conn:
+        held = await deliveries.still_held(conn, [work.claimed for work, _ in pairs])
+        for work, _task in pairs:
+            if work.claimed.id not in held and work.open:
+                work.verdict = Verdict(State.PENDING, "lease", "the lease passed before the write left")
+        leaving = [(work, task) for work, task in pairs if work.open]
+        leaving = await _reserve(store, flow, conn, leaving)
+        await _draw_numbers(store, conn, leaving)
+        bodies: dict[int, list[object]] = {}
+        for work, task in leaving:
+            assert task.intent is not None
+            bodies.setdefault(work.claimed.id, []).append(task.intent.encode())
+        await deliveries.put_intents(conn, [(orjson.dumps(body).decode(), one) for one, body in bodies.items()])
+    failpoint("after-intent")
+    return leaving
+
+
+async def _reserve(store: Store, flow: Flow, conn: object, pairs: list[Pair]) -> list[Pair]:
+    wanted: dict[tuple[str, str, str], Pair] = {}
+    lost: set[int] = set()
+    system, object_name = flow.target.name, flow.target_schema.name
+    for work, task in pairs:
+        intent = task.intent
+        assert intent is not None
+        if intent.write.op is not Op.CREATE or "save" in intent.write.done:
+            continue
+        key = next((one for one in intent.match if usable(one)), None)
+        if key is None:
+            continue
+        slot = (system, object_name, key_text(key))
+        first = wanted.setdefault(slot, (work, task))
+        if first[0] is not work:
+            lost.add(id(task))
+            _lose(task)
+    now = store.clock.now()
+    rows = [(*slot, work.claimed.id, now) for slot, (work, _) in wanted.items()]
+    taken = await deliveries.reserve(conn, rows) if rows else set()  # type: ignore[arg-type]
+    for slot in taken:
+        task = wanted[slot][1]
+        lost.add(id(task))
+        _lose(task)
+    return [pair for pair in pairs if id(pair[1]) not in lost]
+
+
+def _lose(task: Task) -> None:
+    task.intent = None
+    task.verdict = Verdict(
+        State.PENDING, "reserved", "another record is about to create the same thing", delay=_RETRY_RESERVED
+    )
+
+
+async def _draw_numbers(store: Store, conn: object, pairs: Sequence[Pair]) -> None:
+    """Running numbers are drawn with the intent: whatever happens to the write, the number is this delivery's."""
+    for _work, task in pairs:
+        assert task.intent is not None
+        if task.rendered is None or not task.rendered.numbers or task.intent.write.op is not Op.CREATE:
+            continue
+        for name, pattern in task.rendered.numbers.items():
+            if name not in task.intent.write.fields:
+                task.intent.write.fields[name] = await sequences.draw(conn, pattern, store.clock.now())  # type: ignore[arg-type]
+
+
+async def deliver(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
+    """Send the batch and keep what came back in `task.outcome`. Then the operations that a state asks for."""
+    writes = [task.intent.write for _, task in pairs if task.intent is not None]
+    for (_, task), outcome in zip(pairs, await _send(store, flow, writes), strict=True):
+        task.outcome = outcome
+    failpoint("after-send")
+    await _operate(store, flow, pairs)
+
+
+async def _operate(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
+    """Do the first operation of each record's list that the target's state allows."""
+    waiting = [
+        (task, list(task.intent.actions))
+        for _, task in pairs
+        if task.intent is not None
+        and task.intent.actions
+        and task.outcome is not None
+        and task.outcome.ok
+        and task.intent.write.op is not Op.OPERATION
+    ]
+    waiting += [
+        (task, list(task.intent.actions[1:]))
+        for _, task in pairs
+        if task.intent is not None
+        and task.outcome is not None
+        and task.intent.write.op is Op.OPERATION
+        and task.outcome.kind in (OutcomeKind.BLOCKED, OutcomeKind.REJECTED)
+        and task.intent.actions[1:]
+    ]
+    while waiting:
+        batch = [
+            Write(Op.OPERATION, task.target_id, operation=names[0], options=flow.write_options)
+            for task, names in waiting
+        ]
+        outcomes = await _send(store, flow, batch)
+        again = []
+        for (task, names), outcome in zip(waiting, outcomes, strict=True):
+            if outcome.kind in (OutcomeKind.BLOCKED, OutcomeKind.REJECTED) and names[1:]:
+                again.append((task, names[1:]))
+            elif outcome.ok and task.outcome is not None and task.outcome.ok:
+                continue
+            else:
+                task.outcome = outcome if outcome.ok else _partly(task, outcome)
+        waiting = again
+
+
+def _partly(task: Task, outcome: Outcome) -> Outcome:
+    """The record was written and its operation was not: what is done stays done."""
+    done = task.outcome
+    if done is None or not done.ok:
+        return outcome
+    return Outcome(
+        OutcomeKind.PARTLY,
+        done.id,
+        done.version,
+        done.keys,
+        done.rows,
+        done.steps,
+        outcome.kind,
+        outcome.failure,
+        outcome.retry_after,
+    )
+
+
+async def _send(store: Store, flow: Flow, writes: Sequence[Write]) -> list[Outcome]:
+    """One call of the connector. A connector that raises has broken its contract: what it held may have left."""
+    if not writes:
+        return []
+    breaker = flow.target.breaker
+    if not breaker.allow():
+        return [Outcome(OutcomeKind.DOWN, failure=Failure(f"{flow.target.name} is down"))] * len(writes)
+    try:
+        outcomes: list[Outcome] = await flow.target.connector.write(flow.target_schema.name, writes)
+    except HubError as error:
+        outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(str(error))) for _ in writes]
+    if len(outcomes) != len(writes):
+        text = f"{flow.target.name} answered {len(outcomes)} outcomes for {len(writes)} writes"
+        outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(text)) for _ in writes]
+    down = sum(1 for one in outcomes if one.kind in (OutcomeKind.DOWN, OutcomeKind.UNKNOWN))
+    if down == len(outcomes):
+        breaker.failure()
+    else:
+        breaker.success()
+    return outcomes

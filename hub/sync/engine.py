@@ -1,0 +1,189 @@
+"""The engine: what a flow can be told to do. Whoever calls it (scheduler, worker, CLI, API) gets the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from hub.domain.clock import Clock
+from hub.domain.delivery import State
+from hub.domain.errors import HubError, NotFound
+from hub.store import deliveries
+from hub.store.engine import Store
+from hub.sync import link, reconcile, write_back
+from hub.sync.deliver import commit_intents, deliver
+from hub.sync.failpoints import failpoint
+from hub.sync.flow import Flow
+from hub.sync.gather import load
+from hub.sync.preview import Preview, preview
+from hub.sync.probe import probe
+from hub.sync.reading import Progress, Reader, RunReport, fetch_hints
+from hub.sync.resolve import Resolver
+from hub.sync.settle import Settler
+from hub.sync.work import Verdict, Work
+
+_LEASE = 120.0  # seconds
+_PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease never covers hours
+
+
+class Engine:
+    """Flows at work over one store."""
+
+    def __init__(self, store: Store, flows: Mapping[str, Flow], clock: Clock | None = None) -> None:
+        self.store = store
+        self.flows = dict(flows)
+        self.clock = clock or store.clock
+        self._holder = secrets.token_hex(8)
+
+    def flow(self, name: str) -> Flow:
+        """The flow of that name. Raises NotFound with the names there are."""
+        try:
+            return self.flows[name]
+        except KeyError:
+            raise NotFound(f"there is no flow {name!r}", hint=f"there are: {', '.join(sorted(self.flows))}") from None
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    async def read(
+        self,
+        flow: str,
+        *,
+        full: bool = False,
+        since: int | None = None,
+        cause: str = "person",
+        progress: Progress | None = None,
+    ) -> RunReport:
+        """Capture what changed in the flow's source (`full`: everything, with a look after what is gone)."""
+        return await Reader(self.store, self.flow(flow)).read(full=full, since=since, cause=cause, progress=progress)
+
+    async def capture_records(self, flow: str, ids: Sequence[str], *, cause: str = "person") -> RunReport:
+        """Capture these source records as they are now."""
+        return await Reader(self.store, self.flow(flow)).capture_records(ids, cause=cause)
+
+    async def fetch_hints(self, limit: int = 500) -> int:
+        """Turn due webhook hints into captures; returns how many there were."""
+        return await fetch_hints(self.store, list(self.flows.values()), limit)
+
+    # ---- delivering ----------------------------------------------------------------------------------------------
+
+    async def drain(self, flow: str, *, progress: Progress | None = None) -> dict[str, int]:
+        """Deliver until nothing of the flow is due. Returns how many deliveries came to stand in which state."""
+        total: dict[str, int] = {}
+        while True:
+            counts = await self.drain_once(flow)
+            if not counts:
+                return total
+            for state, count in counts.items():
+                total[state] = total.get(state, 0) + count
+            if progress is not None:
+                progress(sum(counts.values()))
+
+    async def drain_once(self, flow: str) -> dict[str, int]:
+        """Claim one batch, and bring it to rest. Empty when nothing is due, or the target is down."""
+        one = self.flow(flow)
+        await deliveries.release_expired(self.store, one.name)
+        limit = self._limit(one)
+        if one.mapping.writes_back and one.source.breaker.allow():
+            told = await write_back.drain(self.store, one, holder=self._holder, lease=_LEASE, limit=limit)
+            if told:
+                return {"told": told}
+        if not one.target.breaker.allow():
+            return {}
+        claimed = await deliveries.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
+        if not claimed:
+            return {}
+        failpoint("after-claim")
+        async with self._renewed(claimed):
+            return await self._work(one, claimed)
+
+    def _limit(self, flow: Flow) -> int:
+        return max(1, min(flow.policy.batch, flow.target_schema.capabilities.write_batch * _PER_CALL))
+
+    async def _work(self, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> dict[str, int]:
+        settler = Settler(self.store, flow)
+        works: list[Work] = []
+        try:
+            works = await load(self.store, flow, claimed)
+            await probe(self.store, flow, works)
+            await Resolver(self.store, flow).resolve(works)
+            pairs = [
+                (work, task)
+                for work in works
+                if work.open
+                for task in work.tasks
+                if task.intent is not None and task.outcome is None and task.verdict is None
+            ]
+        except HubError as error:
+            # Nothing has left yet: the batch goes back, and says what stood in its way.
+            works = works or [Work(one, title=one.title, revision=one.revision) for one in claimed]
+            for work in works:
+                work.verdict = _handed_back(work, error)
+            return await settler.settle(works)
+        leaving = await commit_intents(self.store, flow, pairs)
+        began = time.monotonic()
+        await deliver(self.store, flow, leaving)
+        took = int((time.monotonic() - began) * 1000)
+        for _, task in leaving:
+            task.took = took
+        await self._look_for_refused(flow, works)
+        settler.judge(works)
+        return await settler.settle(works)
+
+    async def _look_for_refused(self, flow: Flow, works: Sequence[Work]) -> None:
+        """A create that the target refuses because it has this one already, or for a reason nobody knows: locate, adopt."""
+        await Resolver(self.store, flow).adopt_refused(works)
+
+    @contextlib.asynccontextmanager
+    async def _renewed(self, claimed: Sequence[deliveries.Claimed]) -> AsyncIterator[None]:
+        """Keep the lease alive while the batch is in work."""
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(_LEASE / 4)
+                await deliveries.renew(self.store, claimed, lease=_LEASE)
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def due_soon(self, flow: str) -> int | None:
+        """When the flow's next delivery is due, epoch ms; None when it owes nothing."""
+        one = self.flow(flow)
+        dues = [
+            await deliveries.next_due(self.store, one.name),
+            await deliveries.next_due(self.store, one.name + write_back.SUFFIX) if one.mapping.writes_back else None,
+        ]
+        return min((due for due in dues if due is not None), default=None)
+
+    # ---- looking and linking -------------------------------------------------------------------------------------
+
+    async def preview(self, flow: str, *, ids: Sequence[str] = (), since: int | None = None) -> list[Preview]:
+        """What would be written for these source records (or for what changed since), without writing anything."""
+        return await preview(self.store, self.flow(flow), ids=ids, since=since)
+
+    async def link(self, flow: str, *, dry_run: bool = True, progress: Progress | None = None) -> link.LinkReport:
+        """Match what exists on both sides in bulk."""
+        return await link.link(self.store, self.flow(flow), dry_run=dry_run, progress=progress)
+
+    async def reconcile(
+        self, flow: str, *, repair: bool = False, progress: Progress | None = None
+    ) -> reconcile.ReconcileReport:
+        """Compare both sides in full."""
+        return await reconcile.reconcile(self.store, self.flow(flow), repair=repair, progress=progress)
+
+    async def start(self) -> None:
+        """Call once when this process alone owns the store: whoever held a lease before is gone."""
+        await deliveries.void_leases(self.store)
+
+
+def _handed_back(work: Work, error: HubError) -> Verdict:
+    if work.claimed.state == State.DOUBT:
+        return Verdict(State.DOUBT, "not_reached", str(error), delay=30.0)
+    return Verdict(State.PENDING, "not_reached", str(error), delay=30.0)

@@ -1,0 +1,239 @@
+"""Gather: all that a claimed batch needs, in a handful of look-ups, so that translation does no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from hub.connector.contract import GetAnswer, GetKind
+from hub.domain.delivery import State
+from hub.domain.record import Fields
+from hub.mapping.result import Asks, Context, Item, RefAnswer, RefKey, RefState, Result
+from hub.store import deliveries, identities, lookups
+from hub.store.engine import Store
+from hub.sync.flow import Flow
+from hub.sync.payload import Payload
+from hub.sync.reading import Reader
+from hub.sync.work import Intent, Sent, Task, Verdict, Work
+
+
+async def load(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> list[Work]:
+    """The batch with its payloads, the target records it is about, and the intents that are still open."""
+    works = [Work(one, title=one.title, revision=one.revision) for one in claimed]
+    await _payloads(store, flow, works)
+    async with store.read() as conn:
+        targets = await identities.of_entities(
+            conn, [work.claimed.entity for work in works], flow.target.name, flow.target_schema.name
+        )
+        primaries = {
+            entity: [one for one in found if one.role == "primary" and one.tombstone is None]
+            for entity, found in targets.items()
+        }
+        shadows = await identities.shadows(conn, [one.id for found in primaries.values() for one in found])
+    for work in works:
+        for target in primaries.get(work.claimed.entity, []):
+            shadow = shadows.get(target.id)
+            task = Task(target.facet, target=target)
+            if shadow is not None:
+                task.sent = Sent.decode(shadow.sent)
+                task.seen = orjson.loads(shadow.seen) if shadow.seen else None
+                task.doubt = frozenset(orjson.loads(shadow.doubt)) if shadow.doubt else frozenset()
+            work.tasks.append(task)
+        _attach_intents(flow, work)
+    return works
+
+
+def _attach_intents(flow: Flow, work: Work) -> None:
+    if work.claimed.intent is None:
+        return
+    for body in orjson.loads(work.claimed.intent):
+        intent = Intent.decode(body, dict(flow.mapping.options))
+        task = next((one for one in work.tasks if one.facet == intent.facet), None)
+        if task is None:
+            task = Task(intent.facet)
+            work.tasks.append(task)
+        task.intent = intent
+
+
+async def _payloads(store: Store, flow: Flow, works: list[Work]) -> None:
+    """Read the payloads; fetch again what can't be trusted, was dropped, or lacks a field that the mapping now asks for."""
+    bodies = await _bodies(store, works)
+    stale = [work for work in works if _stale(flow, work, bodies)]
+    if stale:
+        reader = Reader(store, flow)
+        report = await reader.capture_records([work.claimed.source_id for work in stale], cause="refetch")
+        unreadable = set(report.unreadable)
+        async with store.read() as conn:
+            now_known = await deliveries.known(conn, flow.name, [work.claimed.source_id for work in stale])
+        bodies.update(await _bodies(store, stale))
+        for work in stale:
+            row = now_known[work.claimed.source_id]
+            work.revision = row.revision
+            if work.claimed.source_id in unreadable:
+                work.verdict = Verdict(
+                    State.PENDING, "source", "the source did not answer for this record", delay=60, spent=True
+                )
+            elif row.deleted:
+                bodies.pop(work.claimed.id, None)
+    for work in works:
+        body = bodies.get(work.claimed.id)
+        if body is not None:
+            work.payload = Payload.decode(body[0])
+            work.previous = Payload.decode(body[1]) if body[1] else None
+
+
+async def _bodies(store: Store, works: Iterable[Work]) -> dict[int, tuple[str, str | None]]:
+    async with store.read() as conn:
+        return await deliveries.payloads(conn, [work.claimed.id for work in works])
+
+
+def _stale(flow: Flow, work: Work, bodies: dict[int, tuple[str, str | None]]) -> bool:
+    if work.claimed.deleted:
+        return False
+    body = bodies.get(work.claimed.id)
+    if work.claimed.refetch or body is None:
+        return True
+    payload = orjson.loads(body[0])
+    needs = flow.mapping.needs
+    wakes = {name for name, relation in needs.related.items() if relation.wakes}
+    return not needs.fields <= payload["record"].keys() or not wakes <= payload.get("related", {}).keys()
+
+
+class Gatherer:
+    """Translates a batch: related records, references and lookup rows are fetched for all of it first."""
+
+    def __init__(self, store: Store, flow: Flow) -> None:
+        self._store = store
+        self._flow = flow
+
+    async def translate(self, works: Sequence[Work]) -> None:
+        """Give every work that has a payload its results (`work.tasks[].rendered`) or its verdict."""
+        items = await self.items(works)
+        context, resolved = await self.context(items)
+        for work, result in zip(works, self._flow.mapping.run(items, context), strict=True):
+            work.title = getattr(result, "title", None) or work.title
+            work.result = result
+            work.resolved = resolved
+
+    async def render(self, works: Sequence[Work]) -> list[Result]:
+        """The results alone, for a look that changes nothing."""
+        items = await self.items(works)
+        context, _ = await self.context(items)
+        return self._flow.mapping.run(items, context)
+
+    async def items(self, works: Sequence[Work]) -> list[Item]:
+        """The batch as the compiled mapping takes it."""
+        now = self._store.clock.now()
+        items = [
+            Item(
+                work.claimed.source_id,
+                work.payload.record if work.payload else {},
+                dict(work.payload.related) if work.payload else {},
+                waited=(now - work.claimed.captured) / 1000,
+                exists=any(task.target is not None for task in work.tasks),
+                previous=work.previous.record if work.previous else None,
+            )
+            for work in works
+        ]
+        await self._related(items)
+        return items
+
+    async def _related(self, items: list[Item]) -> None:
+        """Fetch the relations that did not come with the capture, one call an object for the whole batch."""
+        for name, relation in self._flow.mapping.needs.related.items():
+            if relation.wakes:
+                continue
+            if relation.where:
+                await self._children(name, relation, items)
+            elif relation.of:
+                await self._per_row(name, relation, items)
+            else:
+                await self._single(name, relation, items)
+
+    async def _single(self, name: str, relation: Any, items: list[Item]) -> None:
+        wanted = {item.id: _text(item.record.get(relation.id)) for item in items}
+        found = await self._by_id(relation, {one for one in wanted.values() if one})
+        for item in items:
+            item.related[name] = found.get(wanted[item.id] or "")
+
+    async def _per_row(self, name: str, relation: Any, items: list[Item]) -> None:
+        def ids(item: Item) -> set[str]:
+            rows = item.related.get(relation.of) or item.record.get(relation.of) or []
+            return {one for row in rows if (one := _text(row.get(relation.id)))}
+
+        found = await self._by_id(relation, {one for item in items for one in ids(item)})
+        for item in items:
+            item.related[name] = {one: found[one] for one in ids(item) if one in found}
+
+    async def _children(self, name: str, relation: Any, items: list[Item]) -> None:
+        children = await self._flow.source.connector.children(
+            relation.object, relation.master_field, [item.id for item in items], relation.fields
+        )
+        for item in items:
+            item.related[name] = [record.fields for record in children.get(item.id, [])]
+
+    async def _by_id(self, relation: Any, ids: set[str]) -> dict[str, Fields]:
+        if not ids:
+            return {}
+        answers: list[GetAnswer] = await self._flow.source.connector.get(relation.object, sorted(ids), relation.fields)
+        return {one.id: one.record.fields for one in answers if one.kind is GetKind.FOUND and one.record is not None}
+
+    async def context(self, items: Sequence[Item]) -> tuple[Context, dict[RefKey, identities.Resolved]]:
+        """References and lookup rows for the batch; with each reference the entity it names, for those who have to wait."""
+        context = Context(params=self._flow.params, now=self._store.clock.now())
+        asks: Asks = self._flow.mapping.collect(items, context)
+        resolved = await self._refs(asks)
+        refs = {key: _ref_answer(one.target) for key, one in resolved.items()}
+        tables: dict[str, dict[tuple[str, ...], Any]] = {}
+        if asks.tables:
+            async with self._store.read() as conn:
+                rows = await lookups.rows(conn, [(one.table, one.key) for one in asks.tables])
+            for (table, key), value in rows.items():
+                tables.setdefault(table, {})[key] = value
+        return Context(self._flow.params, refs, tables, context.now), resolved
+
+    async def _refs(self, asks: Asks) -> dict[RefKey, identities.Resolved]:
+        found: dict[RefKey, identities.Resolved] = {}
+        kinds: dict[str, list[RefKey]] = {}
+        for key in asks.refs:
+            kinds.setdefault(key.kind, []).append(key)
+        for kind, keys in kinds.items():
+            answers = await identities.resolve(
+                self._store,
+                self._flow.source.name,
+                self._flow.target.name,
+                kind,
+                [(key.object, key.by, key.value, key.facet) for key in keys],
+            )
+            found.update(zip(keys, answers, strict=True))
+        return found
+
+
+def _ref_answer(target: identities.Identity | None) -> RefAnswer:
+    if target is None:
+        return RefAnswer(RefState.MISSING)
+    keys = {**(target.keys or {}), **({"number": target.number} if target.number else {})}
+    return RefAnswer(RefState.FOUND if target.usable else RefState.UNUSABLE, target.record_id, keys)
+
+
+async def read_targets(flow: Flow, tasks: Sequence[Task], fields: frozenset[str] | None) -> None:
+    """Read the target's records of a batch in one call: what a two-way flow does before it writes."""
+    known = [task for task in tasks if task.target is not None]
+    if not known:
+        return
+    answers: list[GetAnswer] = await flow.target.connector.get(
+        flow.target_schema.name, [task.target.record_id for task in known if task.target], fields
+    )
+    for task, answer in zip(known, answers, strict=True):
+        task.answer = answer.kind
+        task.current = answer.record if answer.kind is GetKind.FOUND else None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, list):
+        return str(value[0]) if value else None
+    return str(value)

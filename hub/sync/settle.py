@@ -1,0 +1,400 @@
+"""Settle: what became of a batch is written down in one transaction: identity, seen and sent, ledger, wake-ups."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.connector.contract import Op
+from hub.domain.delivery import State
+from hub.domain.outcome import Outcome, OutcomeKind
+from hub.store import deliveries, identities
+from hub.store.engine import Store
+from hub.sync import write_back
+from hub.sync.changes import applied
+from hub.sync.failpoints import failpoint
+from hub.sync.flow import Flow, OnGone
+from hub.sync.work import Sent, Task, Verdict, Work
+
+_RANK = (
+    State.DOUBT,
+    State.HELD,
+    State.DEAD,
+    State.PENDING,
+    State.BLOCKED,
+    State.WAITING,
+    State.DONE,
+    State.UNCHANGED,
+    State.FILTERED,
+)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the transaction will write."""
+
+    identities: list[identities.NewIdentity] = field(default_factory=list)
+    usable: list[tuple[str, bool]] = field(default_factory=list)
+    tombstones: list[tuple[str, str, str]] = field(default_factory=list)
+    shadows: list[tuple[str, str, Sent, Task]] = field(default_factory=list)
+    attempts: list[tuple[Any, ...]] = field(default_factory=list)
+    ready: set[int] = field(default_factory=set)
+
+
+class Settler:
+    """Settles batches of one flow."""
+
+    def __init__(self, store: Store, flow: Flow) -> None:
+        self._store = store
+        self._flow = flow
+
+    def judge(self, works: Iterable[Work]) -> None:
+        """Turn outcomes into verdicts: one for each task, the gravest for the delivery."""
+        for work in works:
+            for task in work.tasks:
+                if task.outcome is not None and task.verdict is None:
+                    task.verdict = self._verdict(work, task, task.outcome)
+            if work.open:
+                verdicts = [task.verdict for task in work.tasks if task.verdict is not None]
+                work.verdict = min(verdicts, key=lambda one: _RANK.index(one.state), default=Verdict(State.UNCHANGED))
+
+    def _verdict(self, work: Work, task: Task, outcome: Outcome) -> Verdict:
+        failure = outcome.failure
+        text = failure.message if failure is not None else None
+        policy = self._flow.policy
+        match outcome.kind:
+            case OutcomeKind.OK:
+                leaving = task.intent.leaving if task.intent is not None else None
+                return Verdict(State.FILTERED, leaving) if leaving else Verdict(State.DONE)
+            case OutcomeKind.PARTLY:
+                return self._after_part(work, outcome, text)
+            case OutcomeKind.UNKNOWN:
+                delay = self._flow.target_schema.facts.settles_within
+                return Verdict(State.DOUBT, "unknown", text or "no answer came", delay=delay, spent=True)
+            case OutcomeKind.DOWN:
+                return Verdict(State.PENDING, "down", text, delay=max(1.0, self._flow.target.breaker.retry_in()))
+            case OutcomeKind.NOT_EXECUTED:
+                return self._retry(work, "not_executed", text, outcome.retry_after)
+            case OutcomeKind.CONFLICT:
+                task.doubt = task.doubt | frozenset(task.intent.write.fields if task.intent else ())
+                return self._retry(work, "conflict", text, outcome.retry_after)
+            case OutcomeKind.BLOCKED:
+                return self._blocked(work, text)
+            case OutcomeKind.DUPLICATE:
+                return Verdict(State.HELD, "duplicate", text)
+            case OutcomeKind.GONE if policy.on_gone is OnGone.RECREATE and task.target is not None:
+                task.forget_target()
+                return Verdict(State.PENDING, "gone", text, spent=True)
+            case OutcomeKind.GONE:
+                return Verdict(State.HELD, "gone", text)
+            case _:
+                return Verdict(State.DEAD, "rejected", _sentence(outcome))
+
+    def _after_part(self, work: Work, outcome: Outcome, text: str | None) -> Verdict:
+        """A later step stopped: the same rules as for a whole write, but what is done stays done.
+
+        The identity is not usable until every step is done, and that is what makes the next attempt resume.
+        """
+        match outcome.cause:
+            case OutcomeKind.BLOCKED:
+                return self._blocked(work, text)
+            case OutcomeKind.REJECTED | OutcomeKind.DUPLICATE | OutcomeKind.GONE:
+                return Verdict(State.DEAD, "rejected", _sentence(outcome))
+            case OutcomeKind.UNKNOWN:
+                delay = self._flow.target_schema.facts.settles_within
+                return Verdict(State.DOUBT, "unknown", text, delay=delay, spent=True)
+            case _:
+                return self._retry(work, "not_executed", text, outcome.retry_after)
+
+    def _retry(self, work: Work, reason: str, text: str | None, asked: float | None) -> Verdict:
+        """Exponential backoff with full jitter; a wait that the vendor asked for is honoured and spends no attempt."""
+        policy = self._flow.policy
+        if asked is not None:
+            return Verdict(State.PENDING, reason, text, delay=asked + random.uniform(0, 1))  # noqa: S311
+        if work.claimed.attempts + 1 >= policy.attempts:
+            return Verdict(State.DEAD, "retries_spent", text, spent=True)
+        ceiling = min(policy.backoff_limit, policy.backoff * 2.0**work.claimed.attempts)
+        return Verdict(State.PENDING, reason, text, delay=random.uniform(0, ceiling), spent=True)  # noqa: S311
+
+    def _blocked(self, work: Work, text: str | None) -> Verdict:
+        policy = self._flow.policy
+        began = work.claimed.since if work.claimed.state == State.BLOCKED else self._store.clock.now()
+        if self._store.clock.now() - began > policy.blocked_for * 1000:
+            return Verdict(State.DEAD, "blocked_too_long", text)
+        return Verdict(State.BLOCKED, "blocked", text, delay=policy.blocked_every)
+
+    # ---- the transaction -----------------------------------------------------------------------------------------
+
+    async def settle(self, works: Sequence[Work]) -> dict[str, int]:
+        """Write it all down. Returns how many deliveries came to stand in which state."""
+        failpoint("before-settle")
+        batch = _Batch()
+        for work in works:
+            for task in work.tasks:
+                self._note(batch, work, task)
+        counts: dict[str, int] = {}
+        async with self._store.begin() as conn:
+            held = await deliveries.still_held(conn, [work.claimed for work in works])
+            mine = [work for work in works if work.claimed.id in held]
+            await self._identities(conn, batch)
+            await self._put_shadows(conn, batch)
+            await deliveries.record_attempts(conn, batch.attempts)
+            await deliveries.free_reservations(conn, [work.claimed.id for work in works if _settled(work)])
+            missed = await self._wait(conn, mine)
+            rows = [self._row(work, held[work.claimed.id], missed, counts) for work in mine]
+            await deliveries.settle(conn, rows)
+            await self._after_delivery(conn, mine)
+            await deliveries.wake(conn, batch.ready, self._store.clock.now())
+        failpoint("after-settle")
+        return counts
+
+    def _note(self, batch: _Batch, work: Work, task: Task) -> None:
+        outcome, intent = task.outcome, task.intent
+        system, schema = self._flow.target.name, self._flow.target_schema
+        if task.gone is not None:
+            batch.tombstones.append((system, schema.name, task.gone.record_id))
+        if task.adopted is not None and task.new_sent is not None:
+            self._link(batch, work, task, task.adopted.id, _keys(schema.number_field, task.adopted.fields), "adopted")
+        if outcome is None or intent is None:
+            self._note_seen(batch, task)
+            return
+        self._attempt(batch, work, task, outcome)
+        write = intent.write
+        if outcome.kind not in (OutcomeKind.OK, OutcomeKind.PARTLY):
+            if outcome.kind is OutcomeKind.UNKNOWN and task.target is not None:
+                batch.shadows.append((system, task.target.record_id, task.sent, task))
+            return
+        record_id = outcome.id or write.id
+        assert record_id is not None
+        if write.op is Op.DELETE:
+            batch.tombstones.append((system, schema.name, record_id))
+            return
+        whole = outcome.kind is OutcomeKind.OK
+        if task.target is None and task.adopted is None:
+            self._link(batch, work, task, record_id, outcome.keys, "created", usable=whole)
+        elif task.target is not None and task.target.usable is not whole:
+            batch.usable.append((record_id, whole))
+            if whole:
+                batch.ready.add(work.claimed.entity)
+        base = task.new_sent or task.sent
+        fresh = write.op is Op.CREATE
+        sent = applied(base, write.fields, write.rows, outcome.rows, fresh=fresh)
+        sent.left = intent.leaving is not None
+        if whole and intent.actions:
+            sent.actions = list(intent.actions)
+        task.doubt = task.doubt - set(write.fields) - set(write.rows)
+        task.new_sent = sent
+        self._row_identities(batch, work, task, record_id, outcome)
+        batch.shadows.append((system, record_id, sent, task))
+
+    def _note_seen(self, batch: _Batch, task: Task) -> None:
+        """Nothing left, but what was read of the target, and what was found to be there already, is remembered."""
+        if task.target is not None and task.current is not None and task.rendered is not None:
+            batch.shadows.append((self._flow.target.name, task.target.record_id, task.new_sent or task.sent, task))
+
+    def _link(
+        self,
+        batch: _Batch,
+        work: Work,
+        task: Task,
+        record_id: str,
+        keys: dict[str, str],
+        origin: str,
+        *,
+        usable: bool = True,
+    ) -> None:
+        schema = self._flow.target_schema
+        batch.identities.append(
+            identities.NewIdentity(
+                work.claimed.entity,
+                self._flow.target.name,
+                schema.name,
+                record_id,
+                self._flow.kind,
+                facet=task.facet,
+                number=keys.get("number"),
+                usable=usable,
+                origin=origin,
+            )
+        )
+        if usable:
+            batch.ready.add(work.claimed.entity)
+        if origin == "adopted" and task.new_sent is not None:
+            batch.shadows.append((self._flow.target.name, record_id, task.new_sent, task))
+
+    def _row_identities(self, batch: _Batch, work: Work, task: Task, record_id: str, outcome: Outcome) -> None:
+        """Rows whose mapping names an entity have identities of their own, so that references can point at a line."""
+        for table, given in outcome.rows.items():
+            spec = self._flow.mapping.tables.get(table)
+            if spec is None or spec.entity is None or spec.object is None:
+                continue
+            batch.identities.extend(
+                identities.NewIdentity(
+                    None,
+                    self._flow.target.name,
+                    f"{self._flow.target_schema.name}.{table}",
+                    row_id,
+                    spec.entity,
+                    parent=(self._flow.target.name, self._flow.target_schema.name, record_id),
+                    partner=(self._flow.source.name, spec.object, key),
+                    partner_parent=(self._flow.source.name, self._flow.source_schema.name, work.claimed.source_id),
+                    origin="created",
+                )
+                for key, row_id in given.items()
+            )
+
+    async def _identities(self, conn: AsyncConnection, batch: _Batch) -> None:
+        schema = self._flow.target_schema
+        if batch.tombstones:
+            await identities.tombstone(self._store, conn, batch.tombstones)
+        if batch.identities:
+            joined = await identities.put(self._store, conn, batch.identities)
+            batch.ready.update(joined)
+        for usable in (True, False):
+            ids = [record_id for record_id, value in batch.usable if value is usable]
+            await identities.set_usable(conn, self._flow.target.name, schema.name, ids, usable)
+
+    async def _put_shadows(self, conn: AsyncConnection, batch: _Batch) -> None:
+        if not batch.shadows:
+            return
+        now = self._store.clock.now()
+        ids = await identities.by_ids(
+            conn, self._flow.target.name, self._flow.target_schema.name, [one[1] for one in batch.shadows]
+        )
+        rows: dict[int, tuple[Any, ...]] = {}
+        for _system, record_id, sent, task in batch.shadows:
+            identity = ids.get(record_id)
+            if identity is not None:
+                seen = self._seen_after(task)
+                rows[identity.id] = (
+                    identity.id,
+                    orjson.dumps(seen).decode() if seen is not None else None,
+                    now if seen is not None else None,
+                    sent.encode(),
+                    now,
+                    orjson.dumps(sorted(self._doubt_after(task))).decode() if self._doubt_after(task) else None,
+                )
+        await identities.put_shadows(conn, list(rows.values()))
+
+    def _seen_after(self, task: Task) -> dict[str, Any] | None:
+        """What the target says as far as we know: as read, with what we wrote on top of it. Only two-way flows ask."""
+        if not self._flow.reads_before_write and task.adopted is None:
+            return None
+        read = task.current or task.adopted
+        seen = dict(read.fields) if read is not None else dict(task.seen or {})
+        if task.outcome is not None and task.outcome.kind is OutcomeKind.OK and task.intent is not None:
+            seen.update(task.intent.write.fields)
+        return seen
+
+    def _doubt_after(self, task: Task) -> frozenset[str]:
+        if task.outcome is not None and task.outcome.kind is OutcomeKind.UNKNOWN and task.intent is not None:
+            return task.doubt | frozenset(task.intent.write.fields) | frozenset(task.intent.write.rows)
+        return task.doubt
+
+    def _attempt(self, batch: _Batch, work: Work, task: Task, outcome: Outcome) -> None:
+        assert task.intent is not None
+        write = task.intent.write
+        before = task.overwritten or None
+        batch.attempts.append(
+            (
+                self._store.ids.next(),
+                work.claimed.id,
+                self._store.clock.now(),
+                write.operation or write.op.value,
+                outcome.kind.value,
+                outcome.id or write.id,
+                outcome.failure.code if outcome.failure else None,
+                outcome.failure.message if outcome.failure else None,
+                None,
+                orjson.dumps([*write.fields, *write.rows]).decode(),
+                orjson.dumps(before).decode() if before else None,
+                task.took,
+            )
+        )
+
+    async def _wait(self, conn: AsyncConnection, works: Sequence[Work]) -> set[int]:
+        """Note who waits for what; the deliveries come back whose entity has arrived meanwhile.
+
+        Waiter and waker lock the entity's identity rows. Worker 1 finds the customer missing; worker 2 creates it, looks
+        for waiters, finds none and commits; worker 1 would now go to sleep for ever. So worker 1, under the lock,
+        looks once more before it does.
+        """
+        # `all`: forgetting and noting again is one delete and one insert for the batch, whoever waited before.
+        await deliveries.forget_waiting(
+            conn, [work.claimed.id for work in works if work.claimed.state != State.PENDING]
+        )
+        waits = [(work.claimed.id, entity, name) for work in works for entity, name in work.waits]
+        tables = [(work.claimed.id, table, key) for work in works for table, key in work.waits_lookups]
+        if tables:
+            await deliveries.put_waiting_lookups(conn, tables)
+        if not waits:
+            return set()
+        entities = sorted({one[1] for one in waits})
+        await identities.lock_entities(conn, entities)
+        await deliveries.put_waiting(conn, waits)
+        there = await identities.usable_in(conn, entities, self._flow.target.name)
+        return {delivery for delivery, entity, _ in waits if entity in there}
+
+    def _row(self, work: Work, revision: int, missed: set[int], counts: dict[str, int]) -> tuple[Any, ...]:
+        verdict = work.verdict
+        assert verdict is not None
+        now = self._store.clock.now()
+        state, due = verdict.state, now + int(verdict.delay * 1000)
+        newer = revision != work.revision or any(
+            task.intent is not None and task.intent.revision != work.revision for task in work.tasks
+        )
+        if state is not State.DOUBT and (newer or (work.claimed.id in missed and not work.waits_only_owed)):
+            state, due = State.PENDING, now if newer or not verdict.spent else due
+        counts[state.value] = counts.get(state.value, 0) + 1
+        delivered = state in (State.DONE, State.UNCHANGED) or verdict.state in (State.DONE, State.UNCHANGED)
+        attempts = 0 if delivered else work.claimed.attempts + int(verdict.spent)
+        since = work.claimed.since if state.value == work.claimed.state else now
+        return (
+            state.value,
+            verdict.reason,
+            verdict.message,
+            work.title,
+            due,
+            since,
+            attempts,
+            work.intents(),
+            work.revision if delivered else work.claimed.delivered_revision,
+            work.claimed.version,
+            self._flow.mapping.fingerprint,
+            False,
+            None,
+            None,
+            work.claimed.id,
+            work.claimed.token,
+        )
+
+    async def _after_delivery(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
+        """What delivering brings with it: the source's note of it, and the record that `when_changes` will compare with."""
+        await write_back.owe(self._store, conn, self._flow, works)
+        if self._flow.mapping.needs.previous:
+            done = [work.claimed.id for work in works if work.verdict and work.verdict.state is State.DONE]
+            await deliveries.keep_previous(conn, done)
+
+
+def _settled(work: Work) -> bool:
+    """Whether the create that reserved a key is over, one way or the other."""
+    return work.verdict is not None and work.verdict.state is not State.DOUBT
+
+
+def _keys(number_field: str | None, fields: dict[str, Any]) -> dict[str, str]:
+    value = fields.get(number_field) if number_field else None
+    return {"number": str(value)} if value else {}
+
+
+def _sentence(outcome: Outcome) -> str:
+    failure = outcome.failure
+    if failure is None:
+        return "refused without a reason"
+    where = f"{failure.field}: " if failure.field else ""
+    code = f" [{failure.code}]" if failure.code else ""
+    return f"{where}{failure.message}{code}"

@@ -1,0 +1,42 @@
+"""Reading both sides of a flow in full: what linking and reconciling stand on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from hub.connector.contract import ChangeKind, Page, ReadRequest
+from hub.domain.record import Record
+from hub.mapping.result import Rendered
+from hub.store.engine import Store
+from hub.sync.flow import Flow
+from hub.sync.preview import works_of
+from hub.sync.reading import Progress, Reader
+from hub.sync.gather import Gatherer
+from hub.sync.work import Work
+
+
+async def target_records(flow: Flow, progress: Progress | None = None) -> AsyncIterator[list[Record]]:
+    """Every record of the target object, a page at a time."""
+    position = None
+    while True:
+        request = ReadRequest(flow.target_schema.name, flow.target_fields, full=True)
+        page: Page = await flow.target.connector.read(request, position)
+        if progress is not None:
+            progress(len(page.changes))
+        yield [change.record for change in page.changes if change.kind is ChangeKind.SAVED]
+        position = page.cursor
+        if not page.more:
+            return
+
+
+async def source_works(store: Store, flow: Flow, progress: Progress | None = None) -> AsyncIterator[list[Work]]:
+    """Every record of the source, translated, a page at a time, with the target identity and shadow that it has."""
+    async for seen in Reader(store, flow).scan(progress):
+        works = await works_of(store, flow, seen)
+        await Gatherer(store, flow).translate(works)
+        yield works
+
+
+def renderings(work: Work) -> list[Rendered]:
+    """What a work would write: empty when a rule keeps it from travelling."""
+    return work.result if isinstance(work.result, list) else []
