@@ -1,0 +1,81 @@
+"""The ready-made mappings pass the check against both catalogues, the editor's schema, and their own tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connectors.crm.fxiaoke.schema import Stock
+from connectors.erp.kingdee.catalogue import load_forms
+from hub.mapping.check import check_project
+from hub.mapping.check_scope import Schemas
+from hub.mapping.load import load
+from hub.mapping.model import Case, MappingSpec
+
+FOLDER = Path(__file__).parents[3] / "mappings" / "fxiaoke-kingdee"
+NAMES = (
+    "customers-to-crm",
+    "customers-to-erp",
+    "order-status-to-crm",
+    "orders-to-erp",
+    "products",
+    "receipts-to-crm",
+)
+PARAMS = ("org", "order_type", "home_currency", "owner")
+
+
+def mapping(name: str) -> MappingSpec:
+    path = FOLDER / f"{name}.yaml"
+    return load(path.read_text(encoding="utf-8"), path.name)
+
+
+@pytest.fixture(scope="module")
+def schemas() -> Schemas:
+    crm = Stock.load().catalogue("Asia/Shanghai", "hub_key__c", {})
+    erp = load_forms().schemas
+    return {
+        **{("crm", name): schema for name, schema in crm.items()},
+        **{("erp", name): schema for name, schema in erp.items()},
+    }
+
+
+def test_every_file_of_the_folder_is_known_here() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == list(NAMES)
+
+
+def test_they_pass_the_check_together(schemas: Schemas) -> None:
+    problems = check_project([mapping(name) for name in NAMES], schemas, params=PARAMS)
+    assert [str(problem) for problem in problems if not problem.warning] == []
+    # A CRM field that holds more than the ERP's is a fact of the two systems: such a text is refused in words, not cut.
+    assert [str(problem) for problem in problems if problem.rule != "length"] == []
+
+
+def refused(case: Case) -> bool:
+    return bool(case.expect_error or case.expect_filtered or case.expect_waiting)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_has_tests_of_what_travels_and_of_what_does_not(name: str) -> None:
+    tests = mapping(name).tests
+    assert sum(not refused(case) for case in tests) >= 2
+    assert sum(refused(case) for case in tests) >= 1
+
+
+def test_two_way_fields_have_the_owners_that_the_business_gave_them() -> None:
+    owners = {
+        rule.name: owner
+        for name in ("customers-to-crm", "customers-to-erp")
+        for rule in mapping(name).fields.values()
+        if (owner := getattr(rule.rule, "owner", None))
+    }
+    assert owners == {
+        "name": "crm", "FName": "crm", "tax_no__c": "crm", "FTAXREGISTERCODE": "crm", "tel": "crm", "FTEL": "crm",
+        "address": "crm", "FADDRESS": "crm", "credit_limit__c": "erp", "F_HUB_CREDITLIMIT": "erp",
+    }  # fmt: skip
+
+
+def test_nothing_of_one_company_stands_in_them() -> None:
+    for name in NAMES:
+        for rule in mapping(name).fields.values():
+            assert type(getattr(rule.rule, "origin", None)).__name__ != "Const", f"{name}: {rule.name} is a constant"
