@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Hashable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -426,3 +427,18 @@ def _frozen(value: Any) -> Hashable:
         return tuple(_frozen(member) for member in value) or None
     # True and 1 are equal to Python, and not to a vendor.
     return ("flag", value) if isinstance(value, bool) else value
+
+
+# ---- prepared for many values ----------------------------------------------------------------------------------------
+
+
+def parser(field: Field) -> Callable[[Any], Any]:
+    """`parse` made ready for one field; faster where many values are read."""
+    return partial(parse if field.many else _PARSE[field.type], field)
+
+
+def renderer(field: Field) -> Callable[[Any], Value]:
+    """`render` made ready for one field; it is not given None."""
+    if field.many or field.type not in (FieldType.DECIMAL, FieldType.MONEY):
+        return partial(render, field)
+    return partial(_render_decimal, field)

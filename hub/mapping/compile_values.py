@@ -1,0 +1,581 @@
+"""Writes the code of a value: where it starts, then the language's steps in their one order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from hub.domain.errors import Place
+from hub.domain.schema import FieldType
+from hub.domain.values import decimal_text, parser
+from hub.mapping.compile_scope import Build, Read, Scope, single
+from hub.mapping.expressions import (
+    Function,
+    Name,
+    Negative,
+    NotArithmetic,
+    Number,
+    Operation,
+    Tree,
+    parse_calc,
+)
+from hub.mapping.functions import ROUNDING, converter, labeller
+from hub.mapping.load_values import resolve_path
+from hub.mapping.model import (
+    Aggregate,
+    Apportion,
+    Calc,
+    Call,
+    CelValue,
+    Const,
+    Expr,
+    FirstOf,
+    From,
+    Join,
+    Param,
+    Ref,
+    RunningNumber,
+    Text,
+    TextPart,
+)
+from hub.mapping.reader import nearest
+
+TEXTS = frozenset(
+    {FieldType.TEXT, FieldType.PHONE, FieldType.EMAIL, FieldType.URL, FieldType.ENUM, FieldType.REFERENCE}
+)
+
+
+class ValueBuild(Build):
+    """Writes values. Every method that makes one gives the local name that holds it: ABSENT, None, or a Python value."""
+
+    def let(self, name: str, scope: Scope) -> Read:
+        if name not in self.lets:
+            assert self.let_slot is not None
+            spec = self.spec.let[name]
+            with self.opened(name), self.code.at(self.let_slot):
+                made = self.code.name("let")
+                self.code.line(f"{made} = ABSENT")
+                with self.caught(self.code.bind(f"let.{name}")):
+                    self.code.line(f"{made} = {self.value(spec.value, self.top)}")
+            self.lets[name] = Read(made, None, parsed=True)
+        read = self.lets[name]
+        origin = self.spec.let[name].value.origin
+        if isinstance(origin, Apportion) and scope.index is not None:
+            if scope.of is None or scope.of != (origin.over.related or origin.over.name.partition(".")[0]):
+                self.wrong(f"`let.{name}` is shared over other rows than these.", spec_place(self, name), rule="scope")
+            return replace(read, code=f"share({read.code}, {scope.index})")
+        return read
+
+    def caught(self, label: str) -> Any:
+        """A block whose errors become the record's; while asking ahead they are left for the run to tell."""
+        return _Caught(self, label)
+
+    def value(self, expr: Expr, scope: Scope, *, takes: str = "id", owes: str | None = None, bare: bool = False) -> str:
+        """The code of a whole value. `owes` is the code of the name under which a missing optional reference is noted; `bare` leaves
+        a reference unresolved (for `target.id`)."""
+        made = self.code.name()
+        if expr.on_error is not None:
+            with self.code.block("try"):
+                self._conditional(made, expr, scope, takes, owes, bare)
+            with self.code.block("except Exception"):
+                self.code.line(f"{made} = {self.value(expr.on_error, scope)}")
+        else:
+            self._conditional(made, expr, scope, takes, owes, bare)
+        return made
+
+    def _conditional(self, v: str, expr: Expr, scope: Scope, takes: str, owes: str | None, bare: bool) -> None:
+        if expr.if_ is None:
+            self._started(v, expr, scope, takes, owes, bare)
+            return
+        self.code.line(f"{v} = ABSENT")
+        with self.code.block(f"if {self.condition(expr.if_, scope)}"):
+            self._started(v, expr, scope, takes, owes, bare)
+
+    def _started(self, v: str, expr: Expr, scope: Scope, takes: str, owes: str | None, bare: bool) -> None:
+        code = self.code
+        read = self._origin(v, expr, scope)
+        self.traced("from", v)
+        listed = read.many or isinstance(expr.origin, Join) or bool(expr.split)
+        listed = listed or (read.field is not None and read.field.many)
+        # Without a schema nothing is known of a path, so its lists are found out while it runs.
+        maybe = read.field is None and not read.parsed and isinstance(expr.origin, From) and self.source is None
+        element = replace(read, field=single(read.field) if read.field else None)
+        if not (listed or maybe):
+            self._steps(v, expr, scope, element, takes, owes, bare)
+        elif not listed:
+            with code.block(f"if {v}.__class__ is list"):
+                self._elements(v, expr, scope, element, takes, owes, bare)
+            with code.block("else"):
+                self._steps(v, expr, scope, element, takes, owes, bare)
+        else:
+            self._elements(v, expr, scope, element, takes, owes, bare)
+        self._finish(v, expr, scope)
+
+    def _elements(self, v: str, expr: Expr, scope: Scope, read: Read, takes: str, owes: str | None, bare: bool) -> None:
+        """The steps for each member of a list; then they are joined, if the value is a join."""
+        code = self.code
+        done, one = code.name("list"), code.name("one")
+        with code.block(f"if {v} is not ABSENT"):
+            if expr.split:
+                code.line(f"{v} = split_text({v}, {code.bind(expr.split)})")
+            code.line(f"{done} = []")
+            with code.block(f"for {one} in ({v} if {v}.__class__ is list else () if is_blank({v}) else ({v},))"):
+                without = replace(expr, default=None, split=None, scale=None, round=None)
+                self._steps(one, without, scope, read, takes, owes, bare)
+                if expr.scale is not None or expr.round is not None:
+                    self._rounded(one, expr)
+                with code.block(f"if {one} is not ABSENT and not is_blank({one})"):
+                    code.line(f"{done}.append({one})")
+            if isinstance(expr.origin, Join):
+                code.line(f"{v} = joined({done}, {code.bind(expr.origin.separator)})")
+            else:
+                code.line(f"{v} = {done} or None")
+            if expr.default is not None:
+                with code.block(f"if {v} is None"):
+                    code.line(f"{v} = {self.value(expr.default, scope)}")
+
+    def _finish(self, v: str, expr: Expr, scope: Scope) -> None:
+        if expr.else_ is not None:
+            with self.code.block(f"if {v} is None"):
+                self.code.line(f"{v} = {self.value(expr.else_, scope)}")
+            self.traced("else", v)
+        if expr.scale is not None or expr.round is not None:
+            self._rounded(v, expr)
+            self.traced("round", v)
+
+    def _rounded(self, v: str, expr: Expr) -> None:
+        rounding = self.code.bind(ROUNDING[expr.round or "half_up"])
+        with self.code.block(f"if {v} is not None and {v} is not ABSENT and {v}.__class__ is not list"):
+            self.code.line(f"{v} = quantize({v}, {int(expr.scale or 0)}, {rounding})")
+
+    def traced(self, step: str, v: str) -> None:
+        if self.trace:
+            self.code.line(f"trace({self.code.bind(step)}, {v})")
+
+    # ---- where it starts ----
+
+    def _origin(self, v: str, expr: Expr, scope: Scope) -> Read:
+        code = self.code
+        match expr.origin:
+            case None:
+                code.line(f"{v} = None")
+            case From(paths):
+                return self._from(v, expr, scope, paths)
+            case FirstOf(values):
+                self._first_of(v, expr, scope, values)
+            case Join(values):
+                self._join(v, expr, scope, values)
+            case Text(parts):
+                self._text(v, parts, scope)
+            case Const(value):
+                code.line(f"{v} = {code.bind(_json(value))}")
+            case Param(name):
+                self.params.add(name)
+                code.line(f"{v} = param(params, {code.bind(name)})")
+            case CelValue(cel):
+                self._cel(v, cel, scope)
+            case Call(function, arguments, place):
+                self._call(v, function, arguments, place, scope)
+            case Aggregate(function, path):
+                read = self.read(path, scope)
+                shape = code.bind(single(read.field)) if read.field and function != "count" else "None"
+                code.line(f"{v} = aggregate({code.bind(function)}, {read.code}, {shape})")
+            case Apportion(total, over, scale):
+                given = f"{self.read(total, scope).code}, {self.read(over, scope).code}, {int(scale)}"
+                code.line(f"{v} = apportion({given})")
+                return Read(v, None, parsed=True)
+            case RunningNumber():
+                code.line(f"{v} = ABSENT")
+        return Read(v, None, parsed=True)
+
+    def _from(self, v: str, expr: Expr, scope: Scope, paths: tuple[Any, ...]) -> Read:
+        if len(paths) == 1:
+            read = self.read(paths[0], scope)
+            self.code.line(f"{v} = {read.code}")
+            return read
+        parts = [self._plain_path(path, scope) for path in paths]
+        with self.code.block(f"if any_absent(({', '.join(parts)},))"):
+            self.code.line(f"{v} = ABSENT")
+        with self.code.block(f"elif {' or '.join(f'is_blank({part})' for part in parts)}"):
+            self.code.line(f"{v} = None")
+        with self.code.block("else"):
+            self.code.line(f"{v} = ({', '.join(f'key_text({part})' for part in parts)},)")
+        return Read(v, None, parsed=True)
+
+    def _plain_path(self, path: Any, scope: Scope) -> str:
+        made = self.code.name()
+        read = self.read(path, scope)
+        self.code.line(f"{made} = {read.code}")
+        self._parsed(made, read)
+        return made
+
+    def _inner(self, expr: Expr, outer: Expr, scope: Scope) -> str:
+        """A member of `first` or `join`; `as: label` is about the members."""
+        return self.value(replace(expr, as_="label") if outer.as_ == "label" and expr.as_ is None else expr, scope)
+
+    def _first_of(self, v: str, expr: Expr, scope: Scope, values: tuple[Expr, ...]) -> None:
+        code = self.code
+        code.line(f"{v} = ABSENT")
+        for value in values:
+            with code.block(f"if {v} is ABSENT or is_blank({v})"):
+                made = self._inner(value, expr, scope)
+                with code.block(f"if {made} is not ABSENT"):
+                    code.line(f"{v} = {made}")
+
+    def _join(self, v: str, expr: Expr, scope: Scope, values: tuple[Expr, ...]) -> None:
+        code = self.code
+        made = [self._inner(value, expr, scope) for value in values]
+        code.line(f"{v} = ABSENT")
+        if made:
+            with code.block(f"if {' or '.join(f'{name} is not ABSENT' for name in made)}"):
+                kept = code.name("one")
+                code.line(
+                    f"{v} = [{kept} for {kept} in ({', '.join(made)},) if {kept} is not ABSENT and not is_blank({kept})]"
+                )
+
+    def _text(self, v: str, parts: tuple[str | TextPart, ...], scope: Scope) -> None:
+        code = self.code
+        pieces: list[str] = []
+        reads: list[str] = []
+        for part in parts:
+            if isinstance(part, str):
+                pieces.append(code.bind(part))
+                continue
+            made, read = code.name(), self.read(part.path, scope)
+            code.line(f"{made} = {read.code}")
+            shape = code.bind(read.field) if read.field and not read.parsed else "None"
+            pieces.append(f"formatted({made}, {code.bind(part.format)}, {shape})")
+            reads.append(made)
+        whole = " + ".join(pieces) or code.bind("")
+        if not reads:
+            code.line(f"{v} = {whole}")
+            return
+        with code.block(f"if {' and '.join(f'{name} is ABSENT' for name in reads)}"):
+            code.line(f"{v} = ABSENT")
+        with code.block("else"):
+            code.line(f"{v} = {whole}")
+
+    def _cel(self, v: str, cel: Any, scope: Scope) -> None:
+        try:
+            evaluate = self.cel.value(cel.text)
+        except ValueError as error:
+            self.wrong(f"This is not CEL: {error}.", cel.place, rule="cel")
+            self.code.line(f"{v} = ABSENT")
+            return
+        variables, leaves = self.variables(cel, scope)
+        called = f"{self.code.bind(evaluate)}({variables})"
+        if self.partial and leaves:
+            called = f"ABSENT if any_absent(({', '.join(leaves)},)) else {called}"
+        self.code.line(f"{v} = {called}")
+
+    def _call(self, v: str, function: str, arguments: tuple[Expr, ...], place: Place, scope: Scope) -> None:
+        if function not in self.plugins:
+            hint = (
+                nearest(function, self.plugins)
+                or "functions come from packages, by the entry point `crm_hub.functions`"
+            )
+            self.wrong(f"There is no function `{function}`.", place, hint, "unknown-name")
+            self.code.line(f"{v} = ABSENT")
+            return
+        made = [self.value(argument, scope) for argument in arguments]
+        shown = ", ".join(f"None if {name} is ABSENT else {name}" for name in made)
+        self.code.line(f"{v} = {self.code.bind(self.plugins[function])}({shown})")
+
+    # ---- the steps ----
+
+    def _steps(self, v: str, expr: Expr, scope: Scope, read: Read, takes: str, owes: str | None, bare: bool) -> None:
+        if expr.calc is None and isinstance(expr.origin, Const) and _has_no_steps(expr):
+            return
+        code = self.code
+        guard = f"if {v} is not ABSENT" if expr.origin is not None else "if True"
+        with code.block(guard):
+            self._text_steps(v, expr, read)
+            if expr.default is not None:
+                with code.block(f"if is_blank({v})"):
+                    code.line(f"{v} = {self.value(expr.default, scope)}")
+                self.traced("default", v)
+            self._parsed(v, read, expr)
+            self._converted(v, expr, read)
+            if expr.calc is not None:
+                self._calc(v, expr.calc, scope)
+                self.traced("calc", v)
+            if expr.multiply is not None:
+                factor = self.value(expr.multiply, scope)
+                with code.block(f"if {v} is not None and {v} is not ABSENT"):
+                    with code.block(f"if {factor} is None or {factor} is ABSENT"):
+                        code.line(f"{v} = {factor}")
+                    with code.block("else"):
+                        code.line(f"{v} = as_decimal({v}) * as_decimal({factor})")
+                self.traced("multiply", v)
+            if expr.lookup is not None:
+                self._lookup(v, expr, scope)
+                self.traced("lookup", v)
+            if expr.ref is not None:
+                self._ref(v, expr, expr.ref, scope, read, takes, owes, bare)
+                self.traced("ref", v)
+
+    def _text_steps(self, v: str, expr: Expr, read: Read) -> None:
+        code = self.code
+        if expr.as_ == "label" and not read.parsed:
+            code.line(f"{v} = {code.bind(labeller(read.field))}({v})")
+            self.traced("label", v)
+        if not (expr.trim or expr.case or expr.replace):
+            return
+        with code.block(f"if {v}.__class__ is str"):
+            if expr.trim:
+                code.line(f"{v} = {v}.strip()")
+            if expr.case in ("upper", "lower", "title"):
+                code.line(f"{v} = {v}.{expr.case}()")
+            if expr.replace:
+                code.line(f"{v} = replaced({v}, {code.bind(tuple(expr.replace.items()))})")
+        self.traced("text", v)
+
+    def _parsed(self, v: str, read: Read, expr: Expr | None = None) -> None:
+        """From the source's shape to Python's; blank text becomes null."""
+        code = self.code
+        if read.field is None or read.parsed or (expr is not None and expr.as_ == "label"):
+            with code.block(f"if {v}.__class__ is str and not {v}.strip()"):
+                code.line(f"{v} = None")
+            return
+        read_value = code.bind(parser(read.field))
+        if read.field.type in TEXTS and not read.field.many:
+            with code.block(f"if {v}.__class__ is not str"):
+                code.line(f"{v} = {v} if {v} is None or {v} is ABSENT else {read_value}({v})")
+            with code.block(f"elif not {v} or {v}.isspace()"):
+                code.line(f"{v} = None")
+            return
+        with code.block(f"if {v} is not None and {v} is not ABSENT"):
+            code.line(f"{v} = {read_value}({v})")
+
+    def _converted(self, v: str, expr: Expr, read: Read) -> None:
+        if expr.as_ is None or expr.as_ in ("label", "json", "file"):
+            return
+        if read.field is not None and read.field.type.value == expr.as_ and expr.tz is None and expr.as_ not in _SHAPED:
+            return
+        convert = converter(expr.as_, tz=expr.tz, region=expr.region, source=read.field)
+        with self.code.block(f"if {v} is not None and {v} is not ABSENT"):
+            self.code.line(f"{v} = {self.code.bind(convert)}({v})")
+        self.traced("as", v)
+
+    def _lookup(self, v: str, expr: Expr, scope: Scope) -> None:
+        lookup = expr.lookup
+        assert lookup is not None
+        code = self.code
+        table = self.tables.get(lookup.table)
+        if table is None:
+            hint = nearest(lookup.table, self.tables)
+            self.wrong(f"There is no lookup `{lookup.table}`.", lookup.place, hint, "unknown-name")
+            return
+        key, found = code.name("key"), code.name("found")
+        many = isinstance(expr.origin, From) and len(expr.origin.paths) > 1
+        with code.block(f"if {v} is not None and {v} is not ABSENT"):
+            code.line(f"{key} = {v}" if many else f"{key} = key_text({v})")
+            if table.in_hub:
+                rows, name = self.hub_table(table.spec.table or ""), code.bind(table.spec.table or "")
+                wanted = key if many else f"({key},)"
+                if self.collect:
+                    code.line(f"asked_tables.add(({name}, {wanted}))")
+                code.line(f"{found} = {rows}.get({wanted}, ABSENT)")
+            else:
+                if lookup.take and table.columns and lookup.take not in table.columns:
+                    hint = nearest(lookup.take, table.columns)
+                    self.wrong(f"`{lookup.table}` has no column `{lookup.take}`.", lookup.place, hint, "unknown-name")
+                joined = many and not table.columns
+                wanted = f'"|".join({key})' if joined else key
+                code.line(f"{found} = {code.bind(table.values(lookup.take))}.get({wanted}, ABSENT)")
+            with code.block(f"if {found} is not ABSENT"):
+                if table.in_hub:
+                    take, keys = code.bind(lookup.take), code.bind(table.spec.keys)
+                    code.line(f"{v} = taken({found}, {take}, {keys}, {name})")
+                else:
+                    code.line(f"{v} = {found}")
+            with code.block("else"):
+                self._no_entry(v, key, many, expr, scope)
+
+    def _no_entry(self, v: str, key: str, many: bool, expr: Expr, scope: Scope) -> None:
+        code = self.code
+        assert expr.lookup is not None
+        table = self.tables[expr.lookup.table]
+        if expr.else_ is not None:
+            code.line(f"{v} = {self.value(expr.else_, scope)}")
+        elif table.spec.else_kind == "const":
+            code.line(f"{v} = {code.bind(table.spec.else_value)}")
+        elif table.spec.else_kind == "keep":
+            code.line(f"{v} = {key}")
+        elif not table.in_hub:
+            code.line(f"raise no_entry({code.bind(expr.lookup.table)}, {key})")
+        else:
+            if not self.collect:
+                wanted = key if many else f"({key},)"
+                code.line(f"missing_tables.append(TableKey({code.bind(table.spec.table)}, {wanted}))")
+            code.line(f"{v} = ABSENT")
+
+    def _ref(
+        self, v: str, expr: Expr, ref: Ref, scope: Scope, read: Read, takes: str, owes: str | None, bare: bool
+    ) -> None:
+        code = self.code
+        object_ = read.field.reference if read.field is not None else None
+        if expr.lookup is not None or expr.calc is not None:
+            object_ = None
+        site = self.site(ref.kind, object_, ref.by)
+        make = f"RefKey({code.bind(ref.kind)}, {code.bind(object_)}, {{}}, {code.bind(ref.by)}, {{}})"
+        facet = code.bind("")
+        if ref.facet is not None:
+            given = self.value(ref.facet, scope)
+            facet = code.name("facet")
+            code.line(f'{facet} = "" if {given} is ABSENT or {given} is None else key_text({given})')
+        with code.block(f"if {v} is not None and {v} is not ABSENT"):
+            key, answer = code.name("key"), code.name("answer")
+            code.line(f"{key} = key_text({v})")
+            if self.collect:
+                code.line(f"asked_{site}.add(({facet}, {key}))")
+            if bare:
+                code.line(f"{v} = {make.format(key, facet)}")
+                return
+            code.line(f"{answer} = {site}.get(({facet}, {key}))")
+            with code.block(f"if {answer} is not None and {answer}.state is FOUND"):
+                taken = ref.take or takes
+                if taken == "id":
+                    code.line(f"{v} = {answer}.id")
+                else:
+                    code.line(f"{v} = {answer}.keys.get({code.bind(taken)})")
+                with code.block(f"if {v} is None"):
+                    code.line(f"{v} = answered({answer}, {code.bind(taken)}, {code.bind(ref.kind)})")
+            with code.block("else"):
+                self._missing(v, expr, ref, scope, make.format(key, facet), owes)
+
+    def _missing(self, v: str, expr: Expr, ref: Ref, scope: Scope, key: str, owes: str | None) -> None:
+        code = self.code
+        wait = [f"missing.append({key})"] if not self.collect else []
+        wait.append(f"{v} = ABSENT")
+        if expr.else_ is not None and ref.wait is None:
+            code.line(f"{v} = {self.value(expr.else_, scope)}")
+        elif expr.else_ is not None:
+            with code.block(f"if item.waited >= {int(ref.wait or 0)}"):
+                code.line(f"{v} = {self.value(expr.else_, scope)}")
+            with code.block("else"):
+                for line in wait:
+                    code.line(line)
+        elif ref.optional:
+            if not self.collect and owes is not None:
+                code.line(f"owes[{owes}] = {key}")
+            code.line(f"{v} = ABSENT")
+        else:
+            for line in wait:
+                code.line(line)
+
+    # ---- calc ----
+
+    def _calc(self, v: str, calc: Calc, scope: Scope) -> None:
+        try:
+            tree = parse_calc(calc.text)
+        except NotArithmetic as error:
+            place = Place(calc.place.file, calc.place.line, calc.place.column + error.offset)
+            self.wrong(f"`calc`: {error}.", place, "there are + - * / %, min, max, round, abs and paths", "calc")
+            return
+        operands: dict[str, str] = {}
+        result = self._operand(tree, operands, v, calc, scope)
+        if not operands:
+            self.code.line(f"{v} = {result}")
+            return
+        names = list(operands.values())
+        with self.code.block(f"if {' or '.join(f'{name} is ABSENT' for name in names)}"):
+            self.code.line(f"{v} = ABSENT")
+        with self.code.block(f"elif {' or '.join(f'{name} is None' for name in names)}"):
+            self.code.line(f"{v} = None")
+        with self.code.block("else"):
+            self.code.line(f"{v} = {result}")
+
+    def _operand(self, tree: Tree, operands: dict[str, str], v: str, calc: Calc, scope: Scope) -> str:
+        code = self.code
+        match tree:
+            case Number(value):
+                return code.bind(value)
+            case Negative(of):
+                return f"(-{self._operand(of, operands, v, calc, scope)})"
+            case Operation(sign, left, right):
+                first = self._operand(left, operands, v, calc, scope)
+                return f"({first} {_SIGNS[sign]} {self._operand(right, operands, v, calc, scope)})"
+            case Function(name, arguments):
+                if name == "round":
+                    places = (
+                        arguments[1].value if len(arguments) == 2 and isinstance(arguments[1], Number) else Decimal(0)
+                    )
+                    inner = self._operand(arguments[0], operands, v, calc, scope)
+                    return f"quantize({inner}, {int(places)}, {code.bind(ROUNDING['half_up'])})"
+                shown = ", ".join(self._operand(one, operands, v, calc, scope) for one in arguments)
+                return f"{_CALLS[name]}({shown}{',' if name == 'abs' else ''})" if name != "abs" else f"abs({shown})"
+            case Name(text):
+                if text not in operands:
+                    operands[text] = self._number(text, v, calc, scope)
+                return operands[text]
+
+    def _number(self, text: str, v: str, calc: Calc, scope: Scope) -> str:
+        made = self.code.name("n")
+        if text == "value":
+            self.code.line(f"{made} = {v}")
+        else:
+            path = resolve_path(text, calc.place, self.spec.related)
+            if path is None:
+                self.wrong(f"`calc`: `{text}` is not a path.", calc.place, rule="calc")
+                return "None"
+            read = self.read(path, scope)
+            if read.many or (read.field is not None and read.field.many):
+                self.wrong(f"`calc`: `{text}` is a list.", calc.place, "sum it in a `let` first", "calc")
+            self.code.line(f"{made} = {read.code}")
+        with self.code.block(f"if {made} is not ABSENT and {made} is not None"):
+            self.code.line(f"{made} = as_decimal({made})")
+        return made
+
+
+class _Caught:
+    def __init__(self, build: ValueBuild, label: str) -> None:
+        self._build = build
+        self._label = label
+        self._try = build.code.block("try")
+
+    def __enter__(self) -> None:
+        self._try.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._try.__exit__(*error)
+        code = self._build.code
+        with code.block("except Exception as error"):
+            if not self._build.collect:
+                code.line(f"errors.append(wrong({self._label}, error))")
+
+
+def spec_place(build: Build, name: str) -> Place:
+    return build.spec.let[name].place
+
+
+def _has_no_steps(expr: Expr) -> bool:
+    steps = (
+        expr.trim,
+        expr.case,
+        expr.split,
+        expr.replace,
+        expr.default,
+        expr.as_,
+        expr.multiply,
+        expr.lookup,
+        expr.ref,
+    )
+    return not any(step for step in steps)
+
+
+def _json(value: Any) -> Any:
+    """A constant as records hold values: no decimals but as text, inside lists and maps."""
+    if isinstance(value, dict):
+        return {key: _inside(below) for key, below in value.items()}
+    return [_inside(below) for below in value] if isinstance(value, list) else value
+
+
+def _inside(value: Any) -> Any:
+    return decimal_text(value) if isinstance(value, Decimal) else _json(value)
+
+
+_SIGNS = {"+": "+", "-": "-", "*": "*", "/": "/", "%": "%"}
+_CALLS = {"min": "min", "max": "max", "abs": "abs"}
+_SHAPED = frozenset({"phone", "email", "url", "list"})
