@@ -74,6 +74,8 @@ class FxiaokeSimulator(Simulator):
             "mobile": "+86-13800001000",
             "ea": self.tenant.ea,
             "aes_key": self.sealer.aes_key,
+            "path_calls": self.gate.limits.path_calls,
+            "path_seconds": self.gate.limits.path_window_ms / 1000,
         }
 
     def op_of(self, method: str, path: str, body: bytes) -> str:

@@ -112,6 +112,10 @@ class Gate:
         calls.append(now)
         self._spent += 1
 
+    def tokens(self) -> list[str]:
+        """Every token that was given out and may still be good."""
+        return [issued.value for issued in self._issued]
+
     def expire(self) -> None:
         """End every token now."""
         self._issued.clear()

@@ -98,7 +98,7 @@ class AppCallback:
         return Received([], Reply(200, b"success"), f"app:{signature}")
 
     def opened(self, content: str) -> bytes:
-        """The message inside: after 16 random bytes and a length, before the app's id; or bare, as one client has it."""
+        """The message inside: after 16 random bytes and a length, before the app id; or bare, as one client has it."""
         plain = aes_decrypt(aes_key(self.key), content)
         if plain[:1] == b"{":
             return plain
