@@ -41,7 +41,8 @@ async def abort(receive: Receive) -> None:
     # What was written before (half an answer) is still on its way through the kernel when RST overtakes it;
     # only a connection with nothing said yet is reset, the other is cut.
     found = transport.get_extra_info("socket")
-    if found is not None and not transport.is_closing() and not receive.__self__.response_started:  # type: ignore[attr-defined]
+    begun = receive.__self__.response_started  # type: ignore[attr-defined]
+    if found is not None and not begun and not transport.is_closing():
         found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
     else:
