@@ -23,8 +23,7 @@ WHOLE = """\
 mapping: order-to-erp
 entity: order
 source: {system: crm, object: SalesOrderObj}
-target:
-  {system: erp, object: SAL_SaleOrder, options: {IsVerifyBaseDataField: true}, after: [submit, audit], when_locked: hold}
+target: {system: erp, object: SAL_SaleOrder, options: {IsVerify: true}, after: [submit, audit], when_locked: hold}
 title: name
 related:
   lines:   {object: SalesOrderProductObj, where: {order_id: _id}, wakes: true}
