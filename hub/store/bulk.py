@@ -121,8 +121,8 @@ async def delete(conn: AsyncConnection, table: Table, key: Sequence[str], rows: 
 
 
 async def fetch(
-    conn: AsyncConnection, statement: Select[Any], column: ColumnElement[Any], values: Collection[Any]
-) -> list[Row[Any]]:
+    conn: AsyncConnection, statement: Select[*tuple[Any, ...]], column: ColumnElement[Any], values: Collection[Any]
+) -> list[Row[*tuple[Any, ...]]]:
     """`statement`, restricted to rows whose `column` is one of `values` (any number of them; none gives none)."""
     if not values:
         return []
@@ -132,11 +132,11 @@ async def fetch(
 
 async def fetch_pairs(
     conn: AsyncConnection,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     first: ColumnElement[Any],
     second: ColumnElement[Any],
     pairs: Collection[tuple[Any, Any]],
-) -> list[Row[Any]]:
+) -> list[Row[*tuple[Any, ...]]]:
     """`statement`, restricted to rows whose (`first`, `second`) is one of `pairs`."""
     if not pairs:
         return []

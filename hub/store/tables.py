@@ -53,6 +53,7 @@ identity = Table(
     Column("origin", Text, nullable=False),  # captured | referenced | created | adopted | linked | imported
     Column("created", BigInteger, nullable=False),
     UniqueConstraint("system", "object", "record_id"),
+    Index("ix_identity_entity", "entity"),
     Index("ix_identity_number", "system", "object", "number", postgresql_where=text("number IS NOT NULL")),
     Index(
         "ix_identity_parent",

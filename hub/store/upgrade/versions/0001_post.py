@@ -154,6 +154,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
         sa.UniqueConstraint("system", "object", "record_id", name=op.f("uq_identity_system_object_record_id")),
     )
+    op.create_index("ix_identity_entity", "identity", ["entity"], unique=False)
     op.create_index(
         "ix_identity_number",
         "identity",
@@ -174,8 +175,8 @@ def upgrade() -> None:
         "identity",
         ["entity", "system", "object", "facet"],
         unique=True,
-        postgresql_where=sa.text("role = 'primary'"),
-        sqlite_where=sa.text("role = 'primary'"),
+        postgresql_where=sa.text("role = 'primary' AND tombstone IS NULL"),
+        sqlite_where=sa.text("role = 'primary' AND tombstone IS NULL"),
     )
     op.create_table(
         "inbox",
@@ -245,6 +246,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
     )
     op.create_index(op.f("ix_run_flow"), "run", ["flow"], unique=False)
+    op.create_table(
+        "scanned",
+        sa.Column("run", sa.BigInteger(), nullable=False),
+        sa.Column("source_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("run", "source_id", name=op.f("pk_scanned")),
+    )
     op.create_table(
         "schedule",
         sa.Column("name", sa.Text(), nullable=False),

@@ -1,0 +1,55 @@
+"""The ID map: which records of which systems are the same thing, and what is known of their content."""
+
+from hub.store.identities.joining import NewIdentity, add, link, merge, one_of, put, split, unlink
+from hub.store.identities.references import Ask, Resolved, objects_of, resolve
+from hub.store.identities.rows import (
+    Identity,
+    IdentityTaken,
+    Key,
+    by_ids,
+    by_keys,
+    by_numbers,
+    ensure,
+    lock_entities,
+    of_entities,
+    parents,
+    rows_of,
+    set_usable,
+    tombstone,
+    usable_in,
+)
+from hub.store.identities.shadows import Shadow, doubt, forget, put_shadows, shadows
+
+__all__ = [
+    "Ask",
+    "Identity",
+    "IdentityTaken",
+    "Key",
+    "NewIdentity",
+    "Resolved",
+    "Shadow",
+    "add",
+    "by_ids",
+    "by_keys",
+    "by_numbers",
+    "doubt",
+    "ensure",
+    "forget",
+    "link",
+    "lock_entities",
+    "merge",
+    "objects_of",
+    "of_entities",
+    "one_of",
+    "parents",
+    "put",
+    "put_shadows",
+    "resolve",
+    "rows_of",
+    "set_usable",
+    "shadows",
+    "split",
+    "tombstone",
+    "unlink",
+    "usable_in",
+]
