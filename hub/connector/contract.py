@@ -59,8 +59,8 @@ class ObjectInfo:
 class ReadRequest:
     """What to read of an object.
 
-    `fields` are flat field names of its schema (tables by their name; None = all). `since` (epoch ms) bounds an incremental
-    read whose cursor is still empty. `full` asks for a complete, unfiltered scan in a stable order of ids.
+    `fields` are flat field names of its schema (tables by their name; None = all). `since` (epoch ms) bounds an
+    incremental read whose cursor is still empty. `full` asks for a complete, unfiltered scan in a stable order of ids.
     """
 
     object: str
@@ -123,9 +123,9 @@ class Write:
     """One write that the hub wants done.
 
     `fields` are flat and in the target's own shape; an update holds only what changes, `rows` the same for
-    tables. `steps` must follow the save (submit, audit); `done` are those that an earlier attempt has finished, so that the
-    write resumes at the first that is missing (`save` among them when the save itself is done). `stamp` is the hub's key
-    for this attempt; a connector with a stamp field writes it there on create. `operation` names what an
+    tables. `steps` must follow the save (submit, audit); `done` are those that an earlier attempt has finished, so
+    that the write resumes at the first that is missing (`save` among them when the save itself is done). `stamp` is
+    the hub's key for this attempt; a connector with a stamp field writes it there on create. `operation` names what an
     OPERATION does (`Cancel`). `timeout` is seconds: no answer within it is *unknown*.
     """
 
@@ -190,7 +190,9 @@ class WebhookRefused(Exception):
 
 @runtime_checkable
 class Connector(Protocol):
-    """The duties of every connector. It is built with the system's name, its settings and the kit (`hub.connector.kit.Kit`)."""
+    """The duties of every connector. It is built with the system's name, its settings and the kit
+    (`hub.connector.kit.Kit`).
+    """
 
     manifest: ClassVar[Manifest]
 
@@ -218,14 +220,16 @@ class Reads(Protocol):
         ...
 
     async def get(self, object: str, ids: Sequence[str], fields: frozenset[str] | None = None) -> list[GetAnswer]:
-        """Whole records by id, any number of them, answered in the order asked. Tables are included if `fields` names them
-        or is None."""
+        """Whole records by id, any number of them, answered in the order asked. Tables are included if `fields`
+        names them or is None."""
         ...
 
     async def children(
         self, object: str, master_field: str, masters: Sequence[str], fields: frozenset[str] | None = None
     ) -> dict[str, list[Record]]:
-        """Records of a detail object by their master's id (`SalesOrderProductObj` by `order_id`); every master has an entry."""
+        """Records of a detail object by their master's id (`SalesOrderProductObj` by `order_id`); every master has
+        an entry.
+        """
         ...
 
 
@@ -234,7 +238,9 @@ class Finds(Protocol):
     async def find(
         self, object: str, keys: Sequence[Mapping[str, Any]], fields: frozenset[str] | None = None
     ) -> list[FindAnswer]:
-        """Records by business keys: each key is field -> value, all of which must match exactly; one answer a key, in order."""
+        """Records by business keys: each key is field -> value, all of which must match exactly; one answer a key,
+        in order.
+        """
         ...
 
 

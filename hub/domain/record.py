@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 # A value in a system's own shape: JSON without floats. Decimals are text ('1200.00'), never binary fractions.
-Value: TypeAlias = "str | int | bool | None | list[Value] | dict[str, Value]"
+Value: TypeAlias = "str | int | bool | list[Value] | dict[str, Value] | None"
 Fields: TypeAlias = dict[str, Value]
 
 
@@ -49,7 +49,9 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """When a record was read and what was seen: `[asked, answered]` in the hub's milliseconds, version, content hash."""
+    """When a record was read and what was seen: `[asked, answered]` in the hub's milliseconds, version, content
+    hash.
+    """
 
     asked: int
     answered: int

@@ -46,8 +46,8 @@ class Field:
     `many` says that the value is a list of `type`. `scale` counts decimal places, `length` characters.
     `options` maps an enum's value to its label. `reference` names the object a reference points at, `takes`
     the key by which it is written (`id`, or `number` for a Kingdee `X.FNumber`). `rows` holds the fields of
-    a table, `row_key` the field with the row's id. `trims` tells that the system strips blanks; a blank text equals null
-    everywhere. `computed` fields are never written and never compared.
+    a table, `row_key` the field with the row's id. `trims` tells that the system strips blanks; a blank text equals
+    null everywhere. `computed` fields are never written and never compared.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""What goes into a compiled mapping and what comes out: plain data, so that flows, tests, dry runs and migrations share it."""
+"""What goes into a compiled mapping and what comes out: plain data, so that flows, tests, dry runs and migrations
+share it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from hub.domain.record import Fields, Value
 class RefKey:
     """A reference as the source writes it: which entity of `kind` is `value` in the source system, and for which facet.
 
-    `object` is the source object that the reference points at, where the schema tells; `by` is `id` or the name of another key.
+    `object` is the source object that the reference points at, where the schema tells; `by` is `id` or the name of
+    another key.
     """
 
     kind: str
@@ -51,9 +54,10 @@ class TableKey:
 class Item:
     """One source record to translate.
 
-    `related` holds, by name: a list of field dicts (`where`), one field dict or None (`id`), or for a per-row relation (`of`) a
-    dict id -> fields. `waited` is the seconds since it was captured (for `wait:`), `exists` whether the target
-    has it already (for `on: create|change`), `previous` the fields of the last delivered source record, for `when_changes`.
+    `related` holds, by name: a list of field dicts (`where`), one field dict or None (`id`), or for a per-row
+    relation (`of`) a dict id -> fields. `waited` is the seconds since it was captured (for `wait:`), `exists`
+    whether the target has it already (for `on: create|change`), `previous` the fields of the last delivered source
+    record, for `when_changes`.
     """
 
     id: str
@@ -66,7 +70,9 @@ class Item:
 
 @dataclass(slots=True)
 class Context:
-    """What was gathered for the batch: parameters, references, hub tables (table -> key -> row), the time in epoch ms."""
+    """What was gathered for the batch: parameters, references, hub tables (table -> key -> row), the time in epoch
+    ms.
+    """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     refs: Mapping[RefKey, RefAnswer] = field(default_factory=dict)
@@ -93,8 +99,8 @@ class RenderedRow:
 
 @dataclass(frozen=True, slots=True)
 class MatchKey:
-    """One way to recognise the record in the target: all of `fields` equal; a hit whose `veto` fields hold another non-empty
-    value is not it. `normalise` names a normaliser per field."""
+    """One way to recognise the record in the target: all of `fields` equal; a hit whose `veto` fields hold another
+    non-empty value is not it. `normalise` names a normaliser per field."""
 
     fields: Mapping[str, Value]
     veto: Mapping[str, Value] = field(default_factory=dict)
@@ -103,12 +109,13 @@ class MatchKey:
 
 @dataclass(slots=True)
 class Rendered:
-    """A record translated. `fields` are flat and in the target's own shape; a field that is absent is left alone, None clears.
+    """A record translated. `fields` are flat and in the target's own shape; a field that is absent is left alone,
+    None clears.
 
     `owes` are target fields left out because an optional reference is missing. `actions` are the operations that the
     record's state asks for, of which the first that the target's state allows is done. `ensure` maps target
-    field -> (expected value, tolerance as decimal text or None). `numbers` maps a target field to the pattern of a running number
-    that the hub has to draw.
+    field -> (expected value, tolerance as decimal text or None). `numbers` maps a target field to the pattern of a
+    running number that the hub has to draw.
     """
 
     fields: Fields

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, exists, func, literal_column, select, update
+from sqlalchemy import ColumnElement, case, exists, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.delivery import State
@@ -205,6 +205,9 @@ async def void_leases(store: Store) -> int:
         return int(result.rowcount)
 
 
+# Literal, as in the index: a planner takes a partial index only for the condition that it was made with.
+_CLAIMABLE: ColumnElement[bool] = literal_column("delivery.state IN ('pending', 'doubt', 'waiting', 'blocked')")
+
 _CLAIM_LOCK = 0x4352_4D48  # 'CRMH': claims of all workers take turns, so that no two hold the same entity
 
 _RETURNED = (
@@ -240,7 +243,8 @@ async def claim(
 ) -> list[Claimed]:
     """Take up to `limit` due deliveries under a lease of `lease` seconds, what just changed before bulk.
 
-    `source_ids` narrows it to these records; with `resting` also those that are not due are taken, whatever their state.
+    `source_ids` narrows it to these records; with `resting` also those that are not due are taken, whatever their
+    state.
 
     Of an entity that somebody works on, nothing is taken: two flows of one pair, or two source records of one entity,
     never write at the same time. On PostgreSQL the claims of all workers take turns under an advisory lock:
@@ -249,10 +253,9 @@ async def claim(
     now = store.clock.now()
     other = delivery.alias("other")
     busy = exists().where(other.c.entity == delivery.c.entity, other.c.lease_until > now)
-    claimable = literal_column("delivery.state IN ('pending', 'doubt', 'waiting', 'blocked')")
     statement = (
         select(*_RETURNED)
-        .where(delivery.c.flow == flow, claimable, delivery.c.due <= now, ~busy)
+        .where(delivery.c.flow == flow, _CLAIMABLE, delivery.c.due <= now, ~busy)
         .order_by(delivery.c.lane, delivery.c.due)
         .limit(limit)
     )
@@ -271,7 +274,7 @@ async def claim(
         for row in rows:
             if row[2] not in entities:
                 entities.add(row[2])
-                taken.append(Claimed(*row[:15], row[15] + 1, row[16]))
+                taken.append(_claimed(row))
         until = now + int(lease * 1000)
         await bulk.update(
             conn,
@@ -281,6 +284,12 @@ async def claim(
             [(State.WORKING.value, one.token, until, holder, one.id) for one in taken],
         )
     return taken
+
+
+def _claimed(row: Sequence[Any]) -> Claimed:
+    values = list(row)
+    values[15] += 1  # the token of this lease
+    return Claimed(*values)
 
 
 async def renew(store: Store, claimed: Collection[Claimed], *, lease: float) -> None:
@@ -355,7 +364,9 @@ async def record_attempts(conn: AsyncConnection, rows: Sequence[tuple[Any, ...]]
 
 
 async def reserve(conn: AsyncConnection, rows: Sequence[tuple[str, str, str, int, int]]) -> set[tuple[str, str, str]]:
-    """Reserve match keys (system, object, key, delivery, at) for creates; the keys that somebody else holds come back."""
+    """Reserve match keys (system, object, key, delivery, at) for creates; the keys that somebody else holds come
+    back.
+    """
     await bulk.insert(conn, reservation, ("system", "object", "key", "delivery", "at"), rows, ignore=True)
     mine = {(row[0], row[1], row[2]): row[3] for row in rows}
     statement = select(reservation.c.system, reservation.c.object, reservation.c.key, reservation.c.delivery)
@@ -405,7 +416,9 @@ async def wake_blocked(conn: AsyncConnection, entities: Collection[int], now: in
 
 
 async def _due_now(conn: AsyncConnection, ids: Collection[int], now: int) -> int:
-    """Make deliveries pending that rest; the revision moves, so that a holder who is about to put one to rest sees it."""
+    """Make deliveries pending that rest; the revision moves, so that a holder who is about to put one to rest sees
+    it.
+    """
     if not ids:
         return 0
     kept = delivery.c.state.in_((State.WORKING.value, State.DOUBT.value, State.HELD.value, State.DEAD.value))
@@ -437,10 +450,10 @@ async def make_due(conn: AsyncConnection, flow: str, source_ids: Collection[str]
 
 async def next_due(store: Store, flow: str) -> int | None:
     """When the next delivery of a flow is due (epoch ms), or None when nothing is owed."""
-    claimable = literal_column("delivery.state IN ('pending', 'doubt', 'waiting', 'blocked')")
-    statement = select(func.min(delivery.c.due)).where(delivery.c.flow == flow, claimable)
+    statement = select(func.min(delivery.c.due)).where(delivery.c.flow == flow, _CLAIMABLE)
     async with store.read() as conn:
-        return (await conn.execute(statement)).scalar()
+        due: int | None = (await conn.execute(statement)).scalar()
+    return due
 
 
 async def counts(store: Store, flow: str | None = None) -> dict[str, dict[str, int]]:

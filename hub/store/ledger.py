@@ -90,7 +90,9 @@ _LINE = (
 
 
 def _line(row: Any) -> Line:
-    return Line(*row[:8], iso(row[8]), iso(row[9]), iso(row[10]), *row[11:])
+    values: list[Any] = list(row)
+    values[8:11] = [iso(one) for one in values[8:11]]
+    return Line(*values)
 
 
 async def lines(store: Store, given: Filter, *, limit: int = 50, offset: int = 0) -> list[Line]:
@@ -169,7 +171,9 @@ _REST = (State.WORKING.value, State.DOUBT.value)
 
 
 async def retry(store: Store, given: Filter) -> int:
-    """Make these due now. What is delivered is the last capture there is: an older version is never sent over a newer."""
+    """Make these due now. What is delivered is the last capture there is: an older version is never sent over a
+    newer.
+    """
     return await _move(store, given, State.PENDING, reason=None, message=None)
 
 
@@ -190,7 +194,7 @@ async def _move(store: Store, given: Filter, state: State, *, reason: str | None
             hint="name a flow, a state, a reason, a title, a record or a delivery",
         )
     now = store.clock.now()
-    idle = delivery.c.state.notin_(_REST)
+    movable: ColumnElement[bool] = delivery.c.state.notin_(_REST)
     values: dict[str, Any] = {"state": state.value, "reason": reason, "message": message, "since": now}
     if state is State.PENDING:
         # A write in doubt keeps its turn, only sooner looked at; the answer must be found before anything is sent.
@@ -199,8 +203,8 @@ async def _move(store: Store, given: Filter, state: State, *, reason: str | None
             "due": case((delivery.c.state == State.DOUBT.value, delivery.c.due), else_=now),
             "attempts": 0,
         }
-        idle = delivery.c.state != State.WORKING.value
-    statement = update(delivery).where(*given.conditions(), idle).values(**values)
+        movable = delivery.c.state != State.WORKING.value
+    statement = update(delivery).where(*given.conditions(), movable).values(**values)
     async with store.begin() as conn:
         return int((await conn.execute(statement)).rowcount)
 

@@ -1,4 +1,6 @@
-"""The central tables. Times are UTC epoch milliseconds, JSON is text, ids are made by `hub.domain.ids` (see docs/decisions)."""
+"""The central tables. Times are UTC epoch milliseconds, JSON is text, ids are made by `hub.domain.ids` (see
+docs/decisions).
+"""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ async def capture(
     """Note what is owed for these records. The caller's transaction also moves the cursor.
 
     There is one ledger row a flow and source record, for ever. The same content touches nothing; a newer reading
-    supersedes whatever state the row is in; an older one never replaces a newer; two that can't be put in order make the
-    record be fetched again before it is delivered.
+    supersedes whatever state the row is in; an older one never replaces a newer; two that can't be put in order make
+    the record be fetched again before it is delivered.
     """
     counts = Captured(read=len(records))
     latest = {record.id: record for record in records}
@@ -161,7 +161,7 @@ def _supersede(
 
 def _title(flow: Flow, seen: Seen) -> str | None:
     """The number that people know the record by, as far as it stands in the record itself."""
-    name = flow.mapping.title or flow.source_schema.title_field
+    name = flow.title_field
     if seen.payload is None or name is None:
         return None
     value = seen.payload.record.get(name)

@@ -113,7 +113,9 @@ def whole(rendered: Rendered, *, skip: frozenset[str]) -> Difference:
 def applied(
     sent: Sent, fields: Fields, rows: dict[str, RowsWrite], row_ids: dict[str, dict[str, str]], *, fresh: bool = False
 ) -> Sent:
-    """What the target has from us once this write is done. `row_ids` are the ids that the target gave, by table and key."""
+    """What the target has from us once this write is done. `row_ids` are the ids that the target gave, by table and
+    key.
+    """
     after = {} if fresh else {table: dict(found) for table, found in sent.rows.items()}
     for table, changes in rows.items():
         known = after.setdefault(table, {})
@@ -138,8 +140,8 @@ def pair_rows(
 ) -> tuple[dict[str, str], list[str]]:
     """Find our rows among those that a record has: source key -> row id, and the keys that don't pair.
 
-    A row pairs with one whose fields say the same in the schema's canonical form; equal rows are alike and pair in their
-    order. `taken` are row ids that belong to other keys.
+    A row pairs with one whose fields say the same in the schema's canonical form; equal rows are alike and pair in
+    their order. `taken` are row ids that belong to other keys.
     """
     table_field = schema.fields[table]
     columns: dict[str, Field] = table_field.rows or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.connector.contract import Op, Write
 from hub.domain.delivery import State
@@ -25,10 +26,10 @@ _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair]) -> list[Pair]:
     """Write down what is about to leave. What comes back may leave; the others have their verdict.
 
-    The lease is proven in the same transaction: a worker that was paused past it finds its token gone, and sends nothing.
-    A create reserves its match keys here. Two orders name the same new customer twice in the source: both deliveries
-    find nothing in the target and want to create; the second one's reservation fails, it waits, and adopts what
-    the first has made.
+    The lease is proven in the same transaction: a worker that was paused past it finds its token gone, and sends
+    nothing. A create reserves its match keys here. Two orders name the same new customer twice in the source: both
+    deliveries find nothing in the target and want to create; the second one's reservation fails, it waits, and
+    adopts what the first has made.
     """
     if not pairs:
         return []
@@ -49,7 +50,7 @@ async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair]) -> lis
     return leaving
 
 
-async def _reserve(store: Store, flow: Flow, conn: object, pairs: list[Pair]) -> list[Pair]:
+async def _reserve(store: Store, flow: Flow, conn: AsyncConnection, pairs: list[Pair]) -> list[Pair]:
     wanted: dict[tuple[str, str, str], Pair] = {}
     lost: set[int] = set()
     system, object_name = flow.target.name, flow.target_schema.name
@@ -68,7 +69,7 @@ async def _reserve(store: Store, flow: Flow, conn: object, pairs: list[Pair]) ->
             _lose(task)
     now = store.clock.now()
     rows = [(*slot, work.claimed.id, now) for slot, (work, _) in wanted.items()]
-    taken = await deliveries.reserve(conn, rows) if rows else set()  # type: ignore[arg-type]
+    taken = await deliveries.reserve(conn, rows) if rows else set()
     for slot in taken:
         task = wanted[slot][1]
         lost.add(id(task))
@@ -83,7 +84,7 @@ def _lose(task: Task) -> None:
     )
 
 
-async def _draw_numbers(store: Store, conn: object, pairs: Sequence[Pair]) -> None:
+async def _draw_numbers(store: Store, conn: AsyncConnection, pairs: Sequence[Pair]) -> None:
     """Running numbers are drawn with the intent: whatever happens to the write, the number is this delivery's."""
     for _work, task in pairs:
         assert task.intent is not None
@@ -91,7 +92,7 @@ async def _draw_numbers(store: Store, conn: object, pairs: Sequence[Pair]) -> No
             continue
         for name, pattern in task.rendered.numbers.items():
             if name not in task.intent.write.fields:
-                task.intent.write.fields[name] = await sequences.draw(conn, pattern, store.clock.now())  # type: ignore[arg-type]
+                task.intent.write.fields[name] = await sequences.draw(conn, pattern, store.clock.now())
 
 
 async def deliver(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:

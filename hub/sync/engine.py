@@ -86,11 +86,12 @@ class Engine:
         one = self.flow(flow)
         await deliveries.release_expired(self.store, one.name)
         limit = self._limit(one)
-        if one.mapping.writes_back and one.source.breaker.allow():
+        now = self.clock.now()
+        if one.mapping.write_back and not one.source.down_for(now):
             told = await write_back.drain(self.store, one, holder=self._holder, lease=_LEASE, limit=limit)
             if told:
                 return {"told": told}
-        if not one.target.breaker.allow():
+        if one.target.down_for(now):
             return {}
         claimed = await deliveries.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
         if not claimed:
@@ -133,7 +134,9 @@ class Engine:
         return await settler.settle(works)
 
     async def _look_for_refused(self, flow: Flow, works: Sequence[Work]) -> None:
-        """A create that the target refuses because it has this one already, or for a reason nobody knows: locate, adopt."""
+        """A create that the target refuses because it has this one already, or for a reason nobody knows: locate,
+        adopt.
+        """
         await Resolver(self.store, flow).adopt_refused(works)
 
     @contextlib.asynccontextmanager
@@ -158,7 +161,7 @@ class Engine:
         one = self.flow(flow)
         dues = [
             await deliveries.next_due(self.store, one.name),
-            await deliveries.next_due(self.store, one.name + write_back.SUFFIX) if one.mapping.writes_back else None,
+            await deliveries.next_due(self.store, one.name + write_back.SUFFIX) if one.mapping.write_back else None,
         ]
         return min((due for due in dues if due is not None), default=None)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hub.connector.breaker import Breaker
 from hub.domain import values
 from hub.domain.record import Value
 from hub.domain.schema import ObjectSchema
-
-if TYPE_CHECKING:
-    from hub.mapping.compile import CompiledMapping
+from hub.mapping.compile import CompiledMapping
+from hub.mapping.model import From
 
 
 class FirstSight(StrEnum):
@@ -40,8 +39,9 @@ class OnGone(StrEnum):
 class Policy:
     """How a flow behaves. Times are seconds, `start` is epoch milliseconds.
 
-    `start`: records last changed before it are not sent. `create=False`: never makes a record in the target. `attempts` bounds
-    retries of writes that were surely not executed; `blocked_for` how long the target may refuse before the delivery dies.
+    `start`: records last changed before it are not sent. `create=False`: never makes a record in the target.
+    `attempts` bounds retries of writes that were surely not executed; `blocked_for` how long the target may refuse
+    before the delivery dies.
     """
 
     start: int | None = None
@@ -66,6 +66,21 @@ class System:
     name: str
     connector: Any
     breaker: Breaker
+
+    def down_for(self, now: int) -> float:
+        """Seconds until the system may be asked again; 0 when it may be asked now."""
+        retry_at = self.breaker.retry_at
+        return 0.0 if retry_at is None else max(0.0, (retry_at - now) / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """A detail object whose changes bring their master along; its rows are captured with the record."""
+
+    name: str
+    object: str
+    master_field: str
+    fields: frozenset[str] | None
 
 
 @dataclass(slots=True)
@@ -92,13 +107,14 @@ class Flow:
             one.partner = other
             owners = one.mapping.owners
             one._not_ours = frozenset(name for name, owner in owners.items() if owner == one.target.name)
-            shared = one.mapping.target_fields & other.mapping.needs.fields
+            theirs = other.mapping.needs.fields
+            shared = one.mapping.written if theirs is None else one.mapping.written & theirs
             one._unowned = frozenset(shared - owners.keys())
 
     @property
     def kind(self) -> str:
         """The kind of entity that both sides are."""
-        return self.mapping.entity
+        return self.mapping.spec.entity
 
     @property
     def reads_before_write(self) -> bool:
@@ -120,8 +136,30 @@ class Flow:
         """What is read of a target record: all that the mapping writes, matches or vetoes by, and what names it."""
         schema = self.target_schema
         named = {schema.id_field, schema.number_field, schema.title_field, schema.facts.state_field}
-        known = self.mapping.target_fields | {name for name in named if name}
+        keys = {name for match in self.mapping.match for name in (*match.fields, *match.veto)}
+        known = self.mapping.written | keys | self.mapping.spec.ensure.keys() | {name for name in named if name}
         return frozenset(name for name in known if name in schema.fields)
+
+    @property
+    def title_field(self) -> str | None:
+        """The source field that people know a record by, where it stands in the record itself."""
+        title = self.mapping.spec.title
+        if title is None:
+            return self.source_schema.title_field
+        if isinstance(title.origin, From) and len(title.origin.paths) == 1:
+            path = title.origin.paths[0]
+            return path.name if path.root in ("scope", "record") else None
+        return None
+
+    @property
+    def waking(self) -> list[Waking]:
+        """Relations whose changes bring the record: its own detail objects."""
+        found: list[Waking] = []
+        for one in self.mapping.needs.related:
+            masters = [name for name, path in one.where.items() if path == self.source_schema.id_field]
+            if one.wakes and masters:
+                found.append(Waking(one.name, one.object, masters[0], one.fields))
+        return found
 
     @property
     def write_options(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import orjson
 from hub.connector.contract import GetAnswer, GetKind
 from hub.domain.delivery import State
 from hub.domain.record import Fields
+from hub.mapping.compile import RelatedNeed
 from hub.mapping.result import Asks, Context, Item, RefAnswer, RefKey, RefState, Result
 from hub.store import deliveries, identities, lookups
 from hub.store.engine import Store
@@ -58,7 +59,9 @@ def _attach_intents(flow: Flow, work: Work) -> None:
 
 
 async def _payloads(store: Store, flow: Flow, works: list[Work]) -> None:
-    """Read the payloads; fetch again what can't be trusted, was dropped, or lacks a field that the mapping now asks for."""
+    """Read the payloads; fetch again what can't be trusted, was dropped, or lacks a field that the mapping now asks
+    for.
+    """
     bodies = await _bodies(store, works)
     stale = [work for work in works if _stale(flow, work, bodies)]
     if stale:
@@ -97,8 +100,9 @@ def _stale(flow: Flow, work: Work, bodies: dict[int, tuple[str, str | None]]) ->
         return True
     payload = orjson.loads(body[0])
     needs = flow.mapping.needs
-    wakes = {name for name, relation in needs.related.items() if relation.wakes}
-    return not needs.fields <= payload["record"].keys() or not wakes <= payload.get("related", {}).keys()
+    wakes = {relation.name for relation in flow.waking}
+    lacking = needs.fields is not None and not needs.fields <= payload["record"].keys()
+    return lacking or not wakes <= payload.get("related", {}).keys()
 
 
 class Gatherer:
@@ -142,57 +146,79 @@ class Gatherer:
 
     async def _related(self, items: list[Item]) -> None:
         """Fetch the relations that did not come with the capture, one call an object for the whole batch."""
-        for name, relation in self._flow.mapping.needs.related.items():
-            if relation.wakes:
+        captured = {one.name for one in self._flow.waking}
+        for relation in self._flow.mapping.needs.related:
+            if relation.name in captured:
                 continue
             if relation.where:
-                await self._children(name, relation, items)
+                await self._where(relation, items)
             elif relation.of:
-                await self._per_row(name, relation, items)
+                await self._per_row(relation, items)
             else:
-                await self._single(name, relation, items)
+                await self._single(relation, items)
 
-    async def _single(self, name: str, relation: Any, items: list[Item]) -> None:
-        wanted = {item.id: _text(item.record.get(relation.id)) for item in items}
+    async def _single(self, relation: RelatedNeed, items: list[Item]) -> None:
+        wanted = {item.id: _text(item.record.get(relation.id or "")) for item in items}
         found = await self._by_id(relation, {one for one in wanted.values() if one})
         for item in items:
-            item.related[name] = found.get(wanted[item.id] or "")
+            item.related[relation.name] = found.get(wanted[item.id] or "")
 
-    async def _per_row(self, name: str, relation: Any, items: list[Item]) -> None:
+    async def _per_row(self, relation: RelatedNeed, items: list[Item]) -> None:
         def ids(item: Item) -> set[str]:
-            rows = item.related.get(relation.of) or item.record.get(relation.of) or []
+            table = relation.of or ""
+            rows: Any = item.related.get(table) or item.record.get(table) or []
             return {one for row in rows if (one := _text(row.get(relation.id)))}
 
         found = await self._by_id(relation, {one for item in items for one in ids(item)})
         for item in items:
-            item.related[name] = {one: found[one] for one in ids(item) if one in found}
+            item.related[relation.name] = {one: found[one] for one in ids(item) if one in found}
 
-    async def _children(self, name: str, relation: Any, items: list[Item]) -> None:
-        children = await self._flow.source.connector.children(
-            relation.object, relation.master_field, [item.id for item in items], relation.fields
-        )
+    async def _where(self, relation: RelatedNeed, items: list[Item]) -> None:
+        """Records of another object by one of its fields (further conditions are applied to what comes back)."""
+        (field, path), *others = relation.where.items()
+        wanted = {item.id: _text(item.record.get(path)) for item in items}
+        values = sorted({one for one in wanted.values() if one})
+        children = await self._flow.source.connector.children(relation.object, field, values, relation.fields)
         for item in items:
-            item.related[name] = [record.fields for record in children.get(item.id, [])]
+            item.related[relation.name] = [
+                record.fields
+                for record in children.get(wanted[item.id] or "", [])
+                if all(record.fields.get(name) == item.record.get(other) for name, other in others)
+            ]
 
-    async def _by_id(self, relation: Any, ids: set[str]) -> dict[str, Fields]:
+    async def _by_id(self, relation: RelatedNeed, ids: set[str]) -> dict[str, Fields]:
         if not ids:
             return {}
         answers: list[GetAnswer] = await self._flow.source.connector.get(relation.object, sorted(ids), relation.fields)
         return {one.id: one.record.fields for one in answers if one.kind is GetKind.FOUND and one.record is not None}
 
     async def context(self, items: Sequence[Item]) -> tuple[Context, dict[RefKey, identities.Resolved]]:
-        """References and lookup rows for the batch; with each reference the entity it names, for those who have to wait."""
+        """References and lookup rows for the batch; with each reference the entity it names, for those who have to
+        wait.
+        """
         context = Context(params=self._flow.params, now=self._store.clock.now())
-        asks: Asks = self._flow.mapping.collect(items, context)
-        resolved = await self._refs(asks)
-        refs = {key: _ref_answer(one.target) for key, one in resolved.items()}
+        resolved: dict[RefKey, identities.Resolved] = {}
+        asked = Asks()
+        while True:
+            # A facet may itself be a reference: ask again with its answer, until nothing new comes.
+            asks = self._flow.mapping.collect(items, context)
+            new = Asks(asks.refs - asked.refs, asks.tables - asked.tables)
+            if not new.refs and not new.tables:
+                return context, resolved
+            asked = Asks(asked.refs | asks.refs, asked.tables | asks.tables)
+            resolved.update(await self._refs(new))
+            refs = {key: _ref_answer(one.target) for key, one in resolved.items()}
+            tables = await self._tables(asked)
+            context = Context(self._flow.params, refs, tables, context.now)
+
+    async def _tables(self, asked: Asks) -> dict[str, dict[tuple[str, ...], Any]]:
         tables: dict[str, dict[tuple[str, ...], Any]] = {}
-        if asks.tables:
+        if asked.tables:
             async with self._store.read() as conn:
-                rows = await lookups.rows(conn, [(one.table, one.key) for one in asks.tables])
+                rows = await lookups.rows(conn, [(one.table, one.key) for one in asked.tables])
             for (table, key), value in rows.items():
                 tables.setdefault(table, {})[key] = value
-        return Context(self._flow.params, refs, tables, context.now), resolved
+        return tables
 
     async def _refs(self, asks: Asks) -> dict[RefKey, identities.Resolved]:
         found: dict[RefKey, identities.Resolved] = {}

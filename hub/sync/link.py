@@ -58,7 +58,9 @@ class LinkReport:
 
 
 class _Index:
-    """The target's records by their match keys: ids only, with what vetoes, so that memory grows by keys and not by records."""
+    """The target's records by their match keys: ids only, with what vetoes, so that memory grows by keys and not by
+    records.
+    """
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
@@ -70,7 +72,8 @@ class _Index:
             if any(empty(value) for value in values.values()):
                 continue
             kept = Record(record.object, record.id, {name: record.fields.get(name) for name in spec.veto})
-            key = key_value(self._flow, MatchKey(values, normalise=spec.normalisers))
+            normalise = {name: one for name, one in spec.fields.items() if one is not None}
+            key = key_value(self._flow, MatchKey(values, normalise=normalise))
             self._by_key[strength].setdefault(key, []).append(kept)
 
     def hits(self, keys: Sequence[MatchKey]) -> tuple[list[Record], MatchKey | None]:
@@ -184,8 +187,8 @@ async def _apply(store: Store, flow: Flow, pairs: Sequence[tuple[str, str]], rep
 async def baseline(store: Store, flow: Flow, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Make (source id, target id) pairs one entity each, with today's rendering counting as sent.
 
-    Both records are read anew, in lists. Returns the pairs that came to rest; what could not (its rows don't pair, it was
-    changed meanwhile) stays in the ledger with its reason.
+    Both records are read anew, in lists. Returns the pairs that came to rest; what could not (its rows don't pair,
+    it was changed meanwhile) stays in the ledger with its reason.
     """
     targets: list[GetAnswer] = await flow.target.connector.get(
         flow.target_schema.name, [target for _, target in pairs], flow.target_fields

@@ -82,7 +82,7 @@ async def _round(
     found: list[FindAnswer] = await flow.target.connector.find(
         schema.name, [dict(key.fields) for key in asked.values()], wanted
     )
-    hits = {index: answer for index, answer in zip(asked, found, strict=True)}
+    hits = dict(zip(asked, found, strict=True))
     owners = await _owners(store, flow, [record.id for answer in found for record in answer.records])
     for index, answer in hits.items():
         located = _judge(flow, asked[index], answer, wants[index].entity, owners)

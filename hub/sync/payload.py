@@ -41,15 +41,17 @@ def of(record: Record, related: dict[str, list[Fields]] | None = None) -> Payloa
     return Payload(record.fields, related or {}, record.modified)
 
 
-def digest(payload: Payload, needed: frozenset[str]) -> str:
+def digest(payload: Payload, needed: frozenset[str] | None) -> str:
     """A hash of what the mapping reads: a change of anything else is no change to the flow.
 
     Rows count whole and in the order of their ids, so that the order of an answer does not matter.
     """
     record = payload.record
-    subject: list[Any] = [{name: record[name] for name in needed if name in record}]
-    for name in sorted(payload.related):
-        subject.append(sorted(orjson.dumps(row, option=_SORTED).decode() for row in payload.related[name]))
+    subject: list[Any] = [record if needed is None else {name: record[name] for name in needed if name in record}]
+    subject += [
+        sorted(orjson.dumps(row, option=_SORTED).decode() for row in payload.related[name])
+        for name in sorted(payload.related)
+    ]
     return blake2b(orjson.dumps(subject, option=_SORTED), digest_size=16).hexdigest()
 
 

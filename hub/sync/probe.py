@@ -69,7 +69,9 @@ async def _creates(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
 
 
 def _found(flow: Flow, task: Task, record: Record) -> Outcome:
-    """The write had gone through: what it made, as if its answer had come. Steps that follow the save are looked at again."""
+    """The write had gone through: what it made, as if its answer had come. Steps that follow the save are looked at
+    again.
+    """
     assert task.intent is not None
     number = flow.target_schema.number_field
     keys = {"number": str(record.fields[number])} if number and record.fields.get(number) else {}

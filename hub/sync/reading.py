@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from hub.connector.contract import Change, ChangeKind, GetAnswer, GetKind, Page, ReadRequest
+from hub.connector.contract import GetAnswer, GetKind, Page, ReadRequest
 from hub.domain.errors import HubError, VendorError
-from hub.domain.record import Fields, Record
+from hub.domain.record import Change, ChangeKind, Fields, Record
 from hub.store import cursors, flows, hints, identities, runs, scans
 from hub.store.engine import Store
 from hub.sync.capture import Captured, Seen, capture
@@ -50,11 +50,7 @@ class Stream:
 def streams(flow: Flow) -> list[Stream]:
     """The flow's own object first, then every relation that wakes it."""
     own = [Stream(flow.source_schema.name)]
-    details = [
-        Stream(relation.object, name, relation.master_field)
-        for name, relation in flow.mapping.needs.related.items()
-        if relation.wakes
-    ]
+    details = [Stream(relation.object, relation.name, relation.master_field) for relation in flow.waking]
     return own + details
 
 
@@ -78,7 +74,8 @@ class Reader:
         """Read every stream to its end. Each page and the cursor that follows it are committed together.
 
         An incremental read goes on where the last one ended; `since` (epoch ms) reads again from there and
-        leaves the cursors alone; `full` scans everything, and asks after what the ledger knows and the scan did not show.
+        leaves the cursors alone; `full` scans everything, and asks after what the ledger knows and the scan did not
+        show.
         """
         kind = "full" if full else "since" if since is not None else "read"
         run = await runs.start(self._store, self._flow.name, kind=kind, cause=cause)
@@ -178,9 +175,9 @@ class Reader:
         saved = [one.record for one in changes if one.kind is ChangeKind.SAVED]
         gone = [one.record.id for one in changes if one.kind is ChangeKind.DELETED]
         related: dict[str, dict[str, list[Record]]] = {}
-        for name, relation in self._flow.mapping.needs.related.items():
-            if relation.wakes and saved:
-                related[name] = await self._source.children(
+        for relation in self._flow.waking:
+            if saved:
+                related[relation.name] = await self._source.children(
                     relation.object, relation.master_field, [one.id for one in saved], relation.fields
                 )
                 answered = max(answered, self._store.clock.now())

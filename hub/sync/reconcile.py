@@ -56,10 +56,11 @@ class ReconcileReport:
 
 
 async def reconcile(store: Store, flow: Flow, *, repair: bool, progress: Progress | None = None) -> ReconcileReport:
-    """Translate every source record and hold it against the target's record; then look for target records without a source.
+    """Translate every source record and hold it against the target's record; then look for target records without a
+    source.
 
-    `repair` makes deliveries due: what is missing is captured, what differs is sent again, an identity that points at nothing
-    goes by the flow's `on_gone`. Extra records are shown and left: they may be somebody's own.
+    `repair` makes deliveries due: what is missing is captured, what differs is sent again, an identity that points
+    at nothing goes by the flow's `on_gone`. Extra records are shown and left: they may be somebody's own.
     """
     report = ReconcileReport(flow.name, repair)
     async for works in source_works(store, flow, progress):

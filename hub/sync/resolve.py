@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from typing import cast
 
 import orjson
 
 from hub.connector.contract import GetKind, Op, Write
 from hub.domain.delivery import State
+from hub.domain.errors import InvalidInput
 from hub.domain.outcome import OutcomeKind
-from hub.domain.record import Record
+from hub.domain.record import Fields, Record
 from hub.domain.values import DoesNotFit, canonical
+from hub.mapping.model import Const, Expr, Leaving
 from hub.mapping.result import Failed, Filtered, Refused, Rendered, Waiting
 from hub.store.engine import Store
 from hub.sync.changes import Difference, TablePolicy, difference, pair_rows, whole
@@ -99,27 +103,21 @@ class Resolver:
 
     # ---- leaving -------------------------------------------------------------------------------------------------
 
-    def _leave(self, work: Work, policy: object, rule: str) -> None:
+    def _leave(self, work: Work, policy: Leaving, rule: str) -> None:
         """The record no longer satisfies `when`, or is gone: carry out the policy where the target has it from us."""
-        kind = getattr(policy, "kind", "ignore")
         targets = [task for task in work.tasks if task.target is not None]
         open_targets = [task for task in targets if not task.sent.left]
-        if kind == "ignore" or not open_targets:
+        if policy.kind == "ignore" or not open_targets:
             work.verdict = Verdict(State.FILTERED, rule)
             return
         for task in open_targets:
             target = task.target
             assert target is not None
             write = Write(Op.DELETE, target.record_id, options=self._options())
-            if kind == "do":
-                write = Write(
-                    Op.OPERATION,
-                    target.record_id,
-                    operation=getattr(policy, "operation", None),
-                    options=self._options(),
-                )
-            elif kind == "set":
-                fields = self._mapping.leaving_fields(policy)
+            if policy.kind == "do":
+                write = Write(Op.OPERATION, target.record_id, operation=policy.operation, options=self._options())
+            elif policy.kind == "set":
+                fields = leaving_fields(policy)
                 write = Write(Op.UPDATE, target.record_id, fields, steps=self._mapping.steps, options=self._options())
             task.intent = self._intent(work, task, write, ())
             task.intent.leaving = rule
@@ -174,7 +172,8 @@ class Resolver:
         await self._baselines([(work, task) for work, task in asked if task.adopted is not None])
 
     async def adopt_refused(self, works: Sequence[Work]) -> None:
-        """A create that the target refused because it has this one already, or for a reason nobody knows: look, and adopt.
+        """A create that the target refused because it has this one already, or for a reason nobody knows: look, and
+        adopt.
 
         What can't be found keeps its refusal.
         """
@@ -321,8 +320,9 @@ class Resolver:
     def _against_current(self, task: Task, rendered: Rendered, found: Difference) -> None:
         """The target as it is now: what already says the same needs no write; what somebody else wrote is recorded.
 
-        A field owned by the target's side is not among the differences at all (`not_ours`). One that is ours is overwritten, and
-        the value that stood there is kept in the attempt. Without an owner nobody decides but a person.
+        A field owned by the target's side is not among the differences at all (`not_ours`). One that is ours is
+        overwritten, and the value that stood there is kept in the attempt. Without an owner nobody decides but a
+        person.
         """
         current = task.current
         assert current is not None
@@ -366,15 +366,10 @@ class Resolver:
         rows: dict[str, dict[str, str]] = {}
         for table, found in rendered.rows.items():
             present = record.fields.get(table)
+            there = cast("list[Fields]", present) if isinstance(present, list) else []
             wanted = whole(Rendered({}, {table: found}), skip=frozenset()).rows
             rest = wanted[table].upsert if table in wanted else []
-            paired, unpaired = pair_rows(
-                self._flow.target_schema,
-                table,
-                rest,
-                present if isinstance(present, list) else [],
-                frozenset(),  # type: ignore[arg-type]
-            )
+            paired, unpaired = pair_rows(self._flow.target_schema, table, rest, there, frozenset())
             if unpaired and policy is not OnAdopt.SOURCE:
                 task.adopted = None
                 task.verdict = Verdict(
@@ -436,8 +431,8 @@ class Resolver:
         return self._flow.target_schema.capabilities.stamp_field
 
     def stamp(self, work: Work, task: Task) -> str:
-        """The hub's key of a target record: which source record it is made from. The same for every attempt, so that a system
-        that keeps it unique refuses the second by itself."""
+        """The hub's key of a target record: which source record it is made from. The same for every attempt, so that
+        a system that keeps it unique refuses the second by itself."""
         parts = [self._flow.source.name, self._flow.source_schema.name, work.claimed.source_id]
         return ":".join([*parts, task.facet] if task.facet else parts)
 
@@ -455,3 +450,14 @@ class Resolver:
 
     def _options(self) -> dict[str, object]:
         return self._flow.write_options
+
+
+def leaving_fields(policy: Leaving) -> Fields:
+    """What `on_leave: {set: …}` writes: constants, since there is no record left to take a value from."""
+    given: Fields = {}
+    for name, rule in policy.set.items():
+        origin = rule.rule.origin if isinstance(rule.rule, Expr) else None
+        if not isinstance(origin, Const):
+            raise InvalidInput(f"{rule.place}: `set` of a record that leaves takes constants", hint="write {const: …}")
+        given[name] = format(origin.value, "f") if isinstance(origin.value, Decimal) else origin.value
+    return given

@@ -77,7 +77,9 @@ class Settler:
                 delay = self._flow.target_schema.facts.settles_within
                 return Verdict(State.DOUBT, "unknown", text or "no answer came", delay=delay, spent=True)
             case OutcomeKind.DOWN:
-                return Verdict(State.PENDING, "down", text, delay=max(1.0, self._flow.target.breaker.retry_in()))
+                return Verdict(
+                    State.PENDING, "down", text, delay=max(1.0, self._flow.target.down_for(self._store.clock.now()))
+                )
             case OutcomeKind.NOT_EXECUTED:
                 return self._retry(work, "not_executed", text, outcome.retry_after)
             case OutcomeKind.CONFLICT:
@@ -320,8 +322,8 @@ class Settler:
     async def _wait(self, conn: AsyncConnection, works: Sequence[Work]) -> set[int]:
         """Note who waits for what; the deliveries come back whose entity has arrived meanwhile.
 
-        Waiter and waker lock the entity's identity rows. Worker 1 finds the customer missing; worker 2 creates it, looks
-        for waiters, finds none and commits; worker 1 would now go to sleep for ever. So worker 1, under the lock,
+        Waiter and waker lock the entity's identity rows. Worker 1 finds the customer missing; worker 2 creates it,
+        looks for waiters, finds none and commits; worker 1 would now go to sleep for ever. So worker 1, under the lock,
         looks once more before it does.
         """
         # `all`: forgetting and noting again is one delete and one insert for the batch, whoever waited before.
@@ -374,9 +376,11 @@ class Settler:
         )
 
     async def _after_delivery(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
-        """What delivering brings with it: the source's note of it, and the record that `when_changes` will compare with."""
+        """What delivering brings with it: the source's note of it, and the record that `when_changes` will compare
+        with.
+        """
         await write_back.owe(self._store, conn, self._flow, works)
-        if self._flow.mapping.needs.previous:
+        if self._flow.mapping.spec.when_changes:
             done = [work.claimed.id for work in works if work.verdict and work.verdict.state is State.DONE]
             await deliveries.keep_previous(conn, done)
 

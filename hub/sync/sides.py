@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from hub.connector.contract import ChangeKind, Page, ReadRequest
-from hub.domain.record import Record
+from hub.connector.contract import Page, ReadRequest
+from hub.domain.record import ChangeKind, Record
 from hub.mapping.result import Rendered
 from hub.store.engine import Store
 from hub.sync.flow import Flow
+from hub.sync.gather import Gatherer
 from hub.sync.preview import works_of
 from hub.sync.reading import Progress, Reader
-from hub.sync.gather import Gatherer
 from hub.sync.work import Work
 
 

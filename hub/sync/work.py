@@ -30,7 +30,9 @@ class Verdict:
 
 @dataclass(slots=True)
 class Sent:
-    """Our last rendering of one target record: fields, rows by table and source key, operations done, whether it left."""
+    """Our last rendering of one target record: fields, rows by table and source key, operations done, whether it
+    left.
+    """
 
     fields: Fields = field(default_factory=dict)
     rows: dict[str, dict[str, RowWrite]] = field(default_factory=dict)
@@ -191,7 +193,9 @@ class Task:
 
 @dataclass(slots=True)
 class Work:
-    """A claimed delivery under way. `waits` are (entity, owed field or '') pairs, `waits_lookups` (table, key) pairs."""
+    """A claimed delivery under way. `waits` are (entity, owed field or '') pairs, `waits_lookups` (table, key)
+    pairs.
+    """
 
     claimed: Claimed
     payload: Payload | None = None

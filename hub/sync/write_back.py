@@ -29,7 +29,7 @@ _TOLD = {State.DONE: "ok", State.UNCHANGED: "ok", State.DEAD: "failed", State.HE
 
 async def owe(store: Store, conn: AsyncConnection, flow: Flow, works: Sequence[Work]) -> None:
     """Note what the source is to be told of these deliveries; nothing where it has been told the same."""
-    if not flow.mapping.writes_back:
+    if flow.mapping.write_back is None:
         return
     name = flow.name + SUFFIX
     fields = {work.claimed.source_id: (work, told) for work in works if (told := await _told(conn, flow, work))}
@@ -76,7 +76,7 @@ async def _told(conn: AsyncConnection, flow: Flow, work: Work) -> Fields | None:
         if keys["number"] is None and task.target_id:
             found = await identities.by_ids(conn, flow.target.name, flow.target_schema.name, [task.target_id])
             keys["number"] = next((one.number for one in found.values()), None)
-    told: Fields = flow.mapping.write_back(kind, keys)
+    told = flow.mapping.written_back(ok=kind == "ok", keys=keys, message=keys["message"])
     return told or None
 
 

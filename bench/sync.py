@@ -1,0 +1,251 @@
+"""Bench `sync`: capture -> settle between two instant systems, against a hand-written sqlite3 loop that keeps the same rows."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import resource
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import create_engine
+
+from bench.report import Report, print_report
+from hub.connector.breaker import Breaker
+from hub.connector.contract import (
+    Change,
+    Cursor,
+    FindAnswer,
+    GetAnswer,
+    GetKind,
+    Page,
+    ReadRequest,
+    Write,
+)
+from hub.domain.clock import SystemClock
+from hub.domain.outcome import Outcome, OutcomeKind
+from hub.domain.record import Fields, Record
+from hub.domain.schema import Capabilities, Field, FieldType, ObjectSchema
+from hub.mapping.compile import compile_mapping
+from hub.mapping.load import load_text
+from hub.store.engine import Store
+from hub.store.tables import metadata
+from hub.sync.engine import Engine
+from hub.sync.flow import Flow, Policy, System
+
+PAGE = 1000
+
+MAPPING = """
+mapping: bench
+entity: customer
+source: {system: a, object: Customer}
+target: {system: b, object: Client}
+title: no
+match: [[Code]]
+fields:
+  Code: no
+  Name: name
+  TaxNo: tax_no
+  Phone: phone
+  City: city
+  Address: address
+  Credit: {from: credit, as: decimal}
+  Level: level
+  Since: since
+  Note: note
+"""
+
+_SOURCE = {
+    "no": FieldType.TEXT,
+    "name": FieldType.TEXT,
+    "tax_no": FieldType.TEXT,
+    "phone": FieldType.TEXT,
+    "city": FieldType.TEXT,
+    "address": FieldType.TEXT,
+    "credit": FieldType.DECIMAL,
+    "level": FieldType.TEXT,
+    "since": FieldType.TEXT,
+    "note": FieldType.TEXT,
+}
+_TARGET = ("Code", "Name", "TaxNo", "Phone", "City", "Address", "Credit", "Level", "Since", "Note")
+
+
+def source_schema() -> ObjectSchema:
+    fields = {name: Field(name, kind) for name, kind in _SOURCE.items()}
+    fields["id"] = Field("id")
+    return ObjectSchema("Customer", "Customer", "id", fields, title_field="no")
+
+
+def target_schema() -> ObjectSchema:
+    fields = {name: Field(name) for name in _TARGET}
+    fields["Credit"] = Field("Credit", FieldType.DECIMAL)
+    fields["id"] = Field("id")
+    able = Capabilities(create=True, update=True, write_batch=PAGE, find_batch=PAGE)
+    return ObjectSchema("Client", "Client", "id", fields, number_field="Code", capabilities=able)
+
+
+def records(count: int, seed: int) -> Iterator[Record]:
+    """The same customers for the same seed."""
+    draw = random.Random(seed)
+    for number in range(count):
+        fields: Fields = {
+            "no": f"K{number:08d}",
+            "name": f"客户 {number} 有限公司",
+            "tax_no": f"91310000{draw.randrange(10**10):010d}",
+            "phone": f"1{draw.randrange(10**10):010d}",
+            "city": draw.choice(("上海", "北京", "深圳", "成都")),
+            "address": f"{draw.randrange(1000)} 号 {draw.randrange(100)} 室",
+            "credit": f"{draw.randrange(10**6)}.00",
+            "level": draw.choice("ABC"),
+            "since": f"20{draw.randrange(10, 26)}-0{draw.randrange(1, 10)}-11",
+            "note": "x" * draw.randrange(40),
+        }
+        yield Record("Customer", f"{number:024x}", fields, 1, 1_700_000_000_000 + number)
+
+
+class InstantSource:
+    """Reads as fast as Python makes records."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._records = records(count, seed)
+
+    async def read(self, request: ReadRequest, cursor: Cursor | None) -> Page:
+        now = time.time_ns() // 1_000_000
+        changes = [Change(record) for record, _ in zip(self._records, range(PAGE), strict=False)]
+        done = (cursor or {}).get("done", 0) + len(changes)
+        return Page(changes, {"done": done}, len(changes) == PAGE, now, now)
+
+    async def get(self, object: str, ids: Sequence[str], fields: frozenset[str] | None = None) -> list[GetAnswer]:
+        return [GetAnswer(one, GetKind.CANT_TELL) for one in ids]
+
+
+class InstantTarget:
+    """Takes everything at once, and has nothing."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    async def find(
+        self, object: str, keys: Sequence[Any], fields: frozenset[str] | None = None
+    ) -> list[FindAnswer]:
+        return [FindAnswer() for _ in keys]
+
+    async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
+        start, self.written = self.written, self.written + len(batch)
+        return [
+            Outcome(OutcomeKind.OK, f"{start + index:012d}", 1, {"number": str(write.fields["Code"])}, {}, ("save",))
+            for index, write in enumerate(batch)
+        ]
+
+
+async def ours(url: str, count: int, seed: int) -> float:
+    """Records a second through capture, resolve, deliver and settle."""
+    clock = SystemClock()
+    store = await Store.open(url, clock=clock)
+    target = InstantTarget()
+    mapping = compile_mapping(load_text(MAPPING, "bench.yaml"), source=source_schema(), target=target_schema())
+    flow = Flow(
+        "bench",
+        mapping,
+        System("a", InstantSource(count, seed), Breaker(clock)),
+        System("b", target, Breaker(clock)),
+        source_schema(),
+        target_schema(),
+        Policy(batch=PAGE),
+    )
+    engine = Engine(store, {"bench": flow})
+    began = time.perf_counter()
+    await engine.read("bench")
+    counts = await engine.drain("bench")
+    took = time.perf_counter() - began
+    await store.close()
+    if counts.get("done") != count or target.written != count:
+        raise SystemExit(f"the hub delivered {counts}, and {target.written} writes came, of {count}")
+    return count / took
+
+
+def by_hand(path: Path, count: int, seed: int) -> float:
+    """Records a second of a loop that somebody would write by hand to keep the same rows, page by page."""
+    create = create_engine(f"sqlite:///{path}")
+    metadata.create_all(create)
+    create.dispose()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    source = records(count, seed)
+    now = time.time_ns() // 1_000_000
+    began = time.perf_counter()
+    key = 1
+    while page := [record for record, _ in zip(source, range(PAGE), strict=False)]:
+        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _STATEMENTS}
+        for record in page:
+            fields = record.fields
+            body = orjson.dumps({"record": fields}).decode()
+            content = blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+            sent = orjson.dumps({"f": dict(zip(_TARGET, fields.values(), strict=True))}).decode()
+            target_id, number = f"{key:012d}", fields["no"]
+            rows["delivery"].append((key, record.id, key, number, now, now, content, now, now, now))
+            rows["payload"].append((key, body))
+            rows["identity"].append((2 * key, key, "a", "Customer", record.id, None, "captured", now))
+            rows["identity"].append((2 * key + 1, key, "b", "Client", target_id, number, "created", now))
+            rows["shadow"].append((2 * key + 1, sent, now))
+            rows["attempt"].append((key, key, now, target_id, orjson.dumps(_TARGET).decode()))
+            key += 1
+        with db:
+            for name, statement in _STATEMENTS.items():
+                db.executemany(statement, rows[name])
+            db.execute(
+                "INSERT INTO cursor VALUES ('bench', 'record', ?, ?) "
+                "ON CONFLICT (flow, stream) DO UPDATE SET position = excluded.position",
+                (orjson.dumps({"done": key}).decode(), now),
+            )
+    took = time.perf_counter() - began
+    db.close()
+    return count / took
+
+
+_STATEMENTS = {
+    "delivery": (
+        "INSERT INTO delivery (id, flow, source_id, entity, state, title, due, since, hash, asked, answered, captured,"
+        " lane, attempts, deleted, refetch, revision, delivered_revision, lease_token, fingerprint)"
+        " VALUES (?, 'bench', ?, ?, 'done', ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 1, 1, 1, 'abcdef0123456789')"
+    ),
+    "payload": "INSERT INTO payload (delivery, body) VALUES (?, ?)",
+    "identity": (
+        "INSERT INTO identity (id, entity, system, object, record_id, number, origin, created, kind, role, facet,"
+        " usable, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'customer', 'primary', '', 1, 0)"
+    ),
+    "shadow": "INSERT INTO shadow (identity, sent, sent_at) VALUES (?, ?, ?)",
+    "attempt": (
+        "INSERT INTO attempt (id, delivery, at, target_id, fields, op, outcome, took)"
+        " VALUES (?, ?, ?, ?, ?, 'create', 'ok', 1)"
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database", help="a PostgreSQL URL instead of SQLite, for the hub's side")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        url = given.database or f"sqlite:///{folder}/hub.db"
+        rate = asyncio.run(ours(url, given.records, given.seed))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        limit = by_hand(Path(folder) / "hand.db", given.records, given.seed)
+    print_report(
+        Report("sync", "records/s", rate, limit, {"hand-written sqlite3 loop": limit}, peak), as_json=given.json
+    )
+
+
+if __name__ == "__main__":
+    main()
