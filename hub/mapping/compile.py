@@ -51,7 +51,7 @@ class RelatedNeed:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The source fields that a mapping reads (None: all), and its relations in an order in which they can be gathered."""
+    """The source fields that a mapping reads (None: all), and its relations in an order fit for gathering."""
 
     fields: frozenset[str] | None
     related: tuple[RelatedNeed, ...]
@@ -270,7 +270,7 @@ def _table(name: str, rule: Expr | Each | FixedRows, build: BatchBuild) -> Table
 
 def _needs(mapping: MappingSpec, build: BatchBuild, source: ObjectSchema | None) -> Needs:
     own = set(build.needs[""])
-    if source is not None:
+    if source is not None and source.id_field:
         own.add(source.id_field)
     if mapping.split is not None and mapping.split.rows.related is not None:
         build.needs[mapping.split.rows.related].add(mapping.split.by.name)
@@ -282,9 +282,9 @@ def _needs(mapping: MappingSpec, build: BatchBuild, source: ObjectSchema | None)
     for relation in sorted(mapping.related.values(), key=lambda one: one.of is not None):
         wanted = build.needs[relation.name]
         schema = build.related.get(relation.name)
-        rows_only = wanted - {ALL} or wanted <= {ALL}
-        everything = ALL in wanted and not (relation.many and rows_only)
-        named = frozenset((wanted - {ALL}) | ({schema.id_field} if schema else set()))
+        # Rows as such (`each: lines`, `count: lines`) need no field of their own; a single record as such needs all.
+        everything = ALL in wanted and not relation.many
+        named = frozenset((wanted - {ALL}) | ({schema.id_field} if schema and schema.id_field else set()))
         ordered.append(
             RelatedNeed(
                 relation.name, relation.object, None if everything else named,

@@ -158,18 +158,17 @@ class BatchBuild(FieldBuild):
         code, spec = self.code, self.spec
         if spec.when is not None:
             rule = code.bind(f"when: {spec.when.text}")
-            with self.caught(code.bind("when")):
-                with code.block(f"if not {self.condition(spec.when, self.top)}"):
-                    code.line(f"results.append(Filtered({rule}, title))")
-                    code.line("continue")
+            with self.caught(code.bind("when")), code.block(f"if not {self.condition(spec.when, self.top)}"):
+                code.line(f"results.append(Filtered({rule}, title))")
+                code.line("continue")
         if spec.when_changes:
             self._when_changes(spec.when_changes)
         if spec.require:
             code.line("refusals = []")
             for require in spec.require:
-                with self.caught(code.bind("require")):
-                    with code.block(f"if not {self.condition(require.that, self.top)}"):
-                        code.line(f"refusals.append({code.bind(require.say)})")
+                holds = self.condition(require.that, self.top)
+                with self.caught(code.bind("require")), code.block(f"if not {holds}"):
+                    code.line(f"refusals.append({code.bind(require.say)})")
         if spec.when is not None or spec.require:
             with code.block("if errors"):
                 code.line("results.append(Failed(errors, title))")
@@ -240,9 +239,9 @@ class BatchBuild(FieldBuild):
         code = self.code
         code.line("actions = ()")
         for action in self.spec.actions:
-            with self.caught(code.bind("actions")):
-                with code.block(f"if {self.condition(action.if_, self.top, undecided=False)}"):
-                    code.line(f"actions += {code.bind(action.do)}")
+            holds = self.condition(action.if_, self.top, undecided=False)
+            with self.caught(code.bind("actions")), code.block(f"if {holds}"):
+                code.line(f"actions += {code.bind(action.do)}")
 
     def _matches(self) -> str:
         code = self.code

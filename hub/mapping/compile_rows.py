@@ -176,7 +176,7 @@ class FieldBuild(ValueBuild):
         path = each.key or each.group
         if path is not None:
             read = self.read(path, inner).code
-        elif id_field is not None:
+        elif id_field:
             inner.needs.add(id_field)
             read = f"{inner.get}({code.bind(id_field)}, ABSENT)"
         else:

@@ -24,7 +24,8 @@ class Scope:
     """Where a path without a root is read: the record at the top, the row inside `each`.
 
     `get` is the code of a getter (`get(name, default)`), `whole` of the map itself; `label` makes the code of a target
-    field's name for messages. `of` is the relation (or table) whose rows are walked, `slot` where a row's getters are made.
+    field's name for messages. `of` is the relation (or table) whose rows are walked, `slot` where a row's
+    getters are made.
     """
 
     get: str
@@ -101,6 +102,7 @@ class Build:
             "get", "rec", source.fields if source else {}, self.needs[""], lambda name: self.code.bind(name)
         )
         self._relations: dict[str, str] = {}
+        self._depth = 0
 
     # ---- problems ----
 
@@ -234,33 +236,40 @@ class Build:
         except ValueError as error:
             self.wrong(f"This is not CEL: {error}.", cel.place, rule="cel")
             return "True"
-        variables, leaves = self.variables(cel, scope)
-        called = f"{self.code.bind(test)}({variables})"
-        if not (self.partial and leaves):
-            return called
-        return f"({undecided} if any_absent(({', '.join(leaves)},)) else {called})"
+        variables = self.variables(cel, scope)
+        if self.partial:
+            return f"decided({self.code.bind(test)}, {variables}, {undecided})"
+        return f"{self.code.bind(test)}({variables})"
 
-    def variables(self, cel: Cel, scope: Scope) -> tuple[str, list[str]]:
-        """The code of what CEL is given: no more than the expression reads. Also the code of each value that it reads."""
+    def variables(self, cel: Cel, scope: Scope) -> str:
+        """The code of what CEL is given: no more than the expression reads.
+
+        What was not read is null to it, as a whole read would have it; in a partial record it is ABSENT, to be taken out.
+        """
         tree: dict[str, Any] = {}
-        leaves: list[str] = []
         for use in uses(cel.text):
             if use.root == "row" and not scope.inner:
                 self.wrong("There is no `row` here.", cel.place, "rows are inside `each`", "scope")
-                continue
-            if use.root == "let" and use.names:
+            elif use.root == "let" and use.names:
                 read = self._let(Path(f"let.{use.names[0]}", "let", use.names[0], cel.place), scope)
-                leaves.append(read.code)
-                tree.setdefault("let", {})[use.names[0]] = f"seen({read.code})"
+                tree.setdefault("let", {})[use.names[0]] = self._given(read.code, f"seen({read.code})")
             elif use.root == "param" and use.names:
                 self.params.add(use.names[0])
                 tree.setdefault("param", {})[use.names[0]] = f"seen(param(params, {self.code.bind(use.names[0])}))"
             elif use.root in ("record", "row"):
                 inside = self.top if use.root == "record" else scope
-                self._use(tree.setdefault(use.root, {}), use.names, inside, cel, leaves)
-        return self._display(tree), leaves
+                self._use(tree.setdefault(use.root, {}), use.names, inside, cel)
+        return self._display(tree)
 
-    def _use(self, tree: dict[str, Any], names: tuple[str, ...], scope: Scope, cel: Cel, leaves: list[str]) -> None:
+    def _given(self, read: str, shown: str) -> str:
+        return f"(ABSENT if {read} is ABSENT else {shown})" if self.partial else shown
+
+    def _member(self, get: str, name: str, field_: Field | None) -> str:
+        """The code of one field for CEL."""
+        key, convert = self.code.bind(name), self.code.bind(cel_value(field_))
+        return self._given(f"{get}({key}, ABSENT)", f"{convert}({get}({key}, None))")
+
+    def _use(self, tree: dict[str, Any], names: tuple[str, ...], scope: Scope, cel: Cel) -> None:
         if not names:
             scope.needs.add(ALL)
             tree[ALL] = f"**cel_row({scope.whole}, {self.code.bind(self._converters(scope.fields))})"
@@ -268,24 +277,18 @@ class Build:
         head = names[0]
         relation = self.spec.related.get(head)
         if relation is not None and bool(relation.of) == scope.inner:
-            self._use_related(tree, names, scope, cel, leaves)
+            self._use_related(tree, names, scope, cel)
             return
-        flat = next(
-            (".".join(names[:end]) for end in range(len(names), 0, -1) if ".".join(names[:end]) in scope.fields), head
-        )
+        lengths = range(len(names), 0, -1)
+        flat = next((name for end in lengths if (name := ".".join(names[:end])) in scope.fields), head)
         scope.needs.add(flat)
-        key = self.code.bind(flat)
-        leaves.append(f"{scope.get}({key}, ABSENT)")
         *above, last = flat.split(".")
         for name in above:
             below = tree.setdefault(name, {})
             tree = below if isinstance(below, dict) else {}
-        convert = self.code.bind(cel_value(scope.fields.get(flat)))
-        tree[last] = f"{convert}({scope.get}({key}, None))"
+        tree[last] = self._member(scope.get, flat, scope.fields.get(flat))
 
-    def _use_related(
-        self, tree: dict[str, Any], names: tuple[str, ...], scope: Scope, cel: Cel, leaves: list[str]
-    ) -> None:
+    def _use_related(self, tree: dict[str, Any], names: tuple[str, ...], scope: Scope, cel: Cel) -> None:
         name, below = names[0], ".".join(names[1:])
         schema = self.related.get(name)
         fields = schema.fields if schema else {}
@@ -294,23 +297,19 @@ class Build:
             self.needs[name].update(wanted)
             convert = self.code.bind(self._converters({member: fields.get(member) for member in wanted}))
             rows = self.relation(name)
-            leaves.append(rows)
-            tree[name] = f"cel_rows({rows}, {convert})"
+            tree[name] = self._given(rows, f"cel_rows({rows}, {convert})")
             return
         getter = self.getter(name, scope, cel.place)
         if not below:
             self.needs[name].add(ALL)
-            leaves.append(f"whole({getter})")
-            tree[name] = f"cel_row(whole({getter}), {self.code.bind(self._converters(fields))})"
+            record = f"whole({getter})"
+            tree[name] = self._given(record, f"cel_row({record}, {self.code.bind(self._converters(fields))})")
             return
-        if not isinstance(tree.get(name, {}), dict):
-            return
-        flat = below if below in fields else names[1]
-        self.needs[name].add(flat)
-        key = self.code.bind(flat)
-        leaves.append(f"{getter}({key}, ABSENT)")
-        convert = self.code.bind(cel_value(fields.get(flat)))
-        tree.setdefault(name, {})[flat] = f"{convert}({getter}({key}, None))"
+        held = tree.setdefault(name, {})
+        if isinstance(held, dict):
+            flat = below if below in fields else names[1]
+            self.needs[name].add(flat)
+            held[flat] = self._member(getter, flat, fields.get(flat))
 
     def _converters(self, fields: Mapping[str, Field | None]) -> dict[str, Callable[[Any], Any]]:
         return {name: cel_value(found) for name, found in fields.items()}

@@ -47,7 +47,7 @@ TEXTS = frozenset(
 
 
 class ValueBuild(Build):
-    """Writes values. Every method that makes one gives the local name that holds it: ABSENT, None, or a Python value."""
+    """Writes values. What makes one gives the local name that holds it: ABSENT, None, or a Python value."""
 
     def let(self, name: str, scope: Scope) -> Read:
         if name not in self.lets:
@@ -72,9 +72,13 @@ class ValueBuild(Build):
         return _Caught(self, label)
 
     def value(self, expr: Expr, scope: Scope, *, takes: str = "id", owes: str | None = None, bare: bool = False) -> str:
-        """The code of a whole value. `owes` is the code of the name under which a missing optional reference is noted; `bare` leaves
-        a reference unresolved (for `target.id`)."""
+        """The code of a whole value.
+
+        `owes` is the code of the name under which a missing optional reference is noted; `bare` leaves a reference
+        unresolved (for `target.id`).
+        """
         made = self.code.name()
+        self._depth += 1
         if expr.on_error is not None:
             with self.code.block("try"):
                 self._conditional(made, expr, scope, takes, owes, bare)
@@ -82,6 +86,7 @@ class ValueBuild(Build):
                 self.code.line(f"{made} = {self.value(expr.on_error, scope)}")
         else:
             self._conditional(made, expr, scope, takes, owes, bare)
+        self._depth -= 1
         return made
 
     def _conditional(self, v: str, expr: Expr, scope: Scope, takes: str, owes: str | None, bare: bool) -> None:
@@ -99,7 +104,7 @@ class ValueBuild(Build):
         listed = read.many or isinstance(expr.origin, Join) or bool(expr.split)
         listed = listed or (read.field is not None and read.field.many)
         # Without a schema nothing is known of a path, so its lists are found out while it runs.
-        maybe = read.field is None and not read.parsed and isinstance(expr.origin, From) and self.source is None
+        maybe = read.field is None and not read.parsed and isinstance(expr.origin, From)
         element = replace(read, field=single(read.field) if read.field else None)
         if not (listed or maybe):
             self._steps(v, expr, scope, element, takes, owes, bare)
@@ -150,7 +155,7 @@ class ValueBuild(Build):
             self.code.line(f"{v} = quantize({v}, {int(expr.scale or 0)}, {rounding})")
 
     def traced(self, step: str, v: str) -> None:
-        if self.trace:
+        if self.trace and self._depth == 1:
             self.code.line(f"trace({self.code.bind(step)}, {v})")
 
     # ---- where it starts ----
@@ -230,9 +235,8 @@ class ValueBuild(Build):
         if made:
             with code.block(f"if {' or '.join(f'{name} is not ABSENT' for name in made)}"):
                 kept = code.name("one")
-                code.line(
-                    f"{v} = [{kept} for {kept} in ({', '.join(made)},) if {kept} is not ABSENT and not is_blank({kept})]"
-                )
+                full = f"{kept} is not ABSENT and not is_blank({kept})"
+                code.line(f"{v} = [{kept} for {kept} in ({', '.join(made)},) if {full}]")
 
     def _text(self, v: str, parts: tuple[str | TextPart, ...], scope: Scope) -> None:
         code = self.code
@@ -263,11 +267,11 @@ class ValueBuild(Build):
             self.wrong(f"This is not CEL: {error}.", cel.place, rule="cel")
             self.code.line(f"{v} = ABSENT")
             return
-        variables, leaves = self.variables(cel, scope)
-        called = f"{self.code.bind(evaluate)}({variables})"
-        if self.partial and leaves:
-            called = f"ABSENT if any_absent(({', '.join(leaves)},)) else {called}"
-        self.code.line(f"{v} = {called}")
+        variables = self.variables(cel, scope)
+        if self.partial:
+            self.code.line(f"{v} = decided({self.code.bind(evaluate)}, {variables}, ABSENT)")
+        else:
+            self.code.line(f"{v} = {self.code.bind(evaluate)}({variables})")
 
     def _call(self, v: str, function: str, arguments: tuple[Expr, ...], place: Place, scope: Scope) -> None:
         if function not in self.plugins:

@@ -95,6 +95,31 @@ def any_absent(values: Iterable[Any]) -> bool:
     return any(value is ABSENT for value in values)
 
 
+def decided(test: Callable[[Any], Any], variables: dict[str, Any], undecided: Any) -> Any:
+    """What an expression gives of a partial record; `undecided` where it depends on what was not given."""
+    given, lacks = _given(variables)
+    try:
+        return test(given)
+    except DoesNotFit:
+        if lacks:
+            return undecided
+        raise
+
+
+def _given(variables: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    given: dict[str, Any] = {}
+    lacks = False
+    for name, value in variables.items():
+        if value is ABSENT:
+            lacks = True
+        elif isinstance(value, dict):
+            given[name], below = _given(value)
+            lacks = lacks or below
+        else:
+            given[name] = value
+    return given, lacks
+
+
 def cel_row(row: Any, converters: Mapping[str, Callable[[Any], Any]]) -> Any:
     """A record for CEL: the fields that the schema has, and those that the record has besides."""
     if not isinstance(row, dict):
@@ -110,7 +135,7 @@ def cel_rows(rows: Any, converters: Mapping[str, Callable[[Any], Any]]) -> Any:
 
 
 def wrong(field: str, error: Exception) -> FieldError:
-    """What a person reads of a value that did not fit. Unforeseen errors are named by their type: their text may hold values."""
+    """What a person reads of a value that did not fit. An unforeseen error is told by type: its text may hold values."""
     if isinstance(error, DoesNotFit):
         return FieldError(field, error.rule, f"{field}: {error.message}")
     if isinstance(error, DivisionByZero) or (isinstance(error, InvalidOperation) and "Division" in str(error)):
@@ -240,6 +265,7 @@ NAMES: Mapping[str, Any] = {
     "apportion": functions.apportion,
     "as_decimal": functions.as_decimal,
     "as_text": as_text,
+    "decided": decided,
     "column": functions.column,
     "formatted": functions.formatted,
     "grouped": functions.grouped,
