@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hub.mapping.check import check_project
 from hub.mapping.check_scope import Schemas
 from hub.mapping.load import load
 from hub.mapping.model import Case, MappingSpec
+from hub.mapping.testing import run_tests
 
 FOLDER = Path(__file__).parents[3] / "mappings" / "fxiaoke-kingdee"
 NAMES = (
@@ -79,3 +81,25 @@ def test_nothing_of_one_company_stands_in_them() -> None:
     for name in NAMES:
         for rule in mapping(name).fields.values():
             assert type(getattr(rule.rule, "origin", None)).__name__ != "Const", f"{name}: {rule.name} is a constant"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_their_own_tests_pass(name: str, schemas: Schemas) -> None:
+    spec = mapping(name)
+    related = {key: schemas[spec.source.system, relation.object] for key, relation in spec.related.items()}
+    reports = run_tests(
+        spec,
+        source=schemas[spec.source.system, spec.source.object],
+        target=schemas[spec.target.system, spec.target.object],
+        related=related,
+    )
+    assert reports
+    assert [(report.name, report.differences) for report in reports if not report.passed] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_their_own_tests_can_fail(name: str, schemas: Schemas) -> None:
+    """Without its fields no mapping passes its own tests."""
+    spec = mapping(name)
+    hollow = replace(spec, fields={}, match=(), when=None, require=())
+    assert not all(report.passed for report in run_tests(hollow))
