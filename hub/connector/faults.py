@@ -117,5 +117,5 @@ class Faults:
         if armed.seen <= fault.skip or armed.dice.random() >= fault.probability:
             return False
         armed.struck += 1
-        self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+        self.struck[fault.kind.value] = self.struck.get(fault.kind.value, 0) + 1
         return True

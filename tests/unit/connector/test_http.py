@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -91,42 +92,53 @@ async def test_a_refused_connection_never_left(http: Http) -> None:
     assert not caught.value.sent
 
 
-async def test_a_server_that_accepts_and_is_silent_has_the_request(http: Http) -> None:
-    release = asyncio.Event()
+@asynccontextmanager
+async def listening(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server that answers as `talk` does; gives its address, and has closed every connection in the end."""
+    talks: set[asyncio.Task[None]] = set()
 
-    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await release.wait()
-        writer.close()
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        try:
+            await talk(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with pytest.raises(TransportFailure) as caught:
-        await http.send("POST", f"http://127.0.0.1:{port}/save", json={}, timeout=0.1)
-    assert caught.value.sent
-    release.set()
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
-    await server.wait_closed()
+    await asyncio.gather(*talks, return_exceptions=True)
+
+
+async def test_a_server_that_accepts_and_is_silent_has_the_request(http: Http) -> None:
+    async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with listening(silent) as url:
+        with pytest.raises(TransportFailure) as caught:
+            await http.send("POST", f"{url}/save", json={}, timeout=0.1)
+    assert caught.value.sent
 
 
 async def test_an_answer_that_trickles_ends_at_the_time_out(http: Http) -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n")
-        try:
-            while not writer.is_closing():
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-        except ConnectionError:
-            writer.close()
+        while not reader.at_eof():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
 
-    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with pytest.raises(TransportFailure, match=r"no answer within 0\.2 s") as caught:
-        await http.send("GET", f"http://127.0.0.1:{port}/", timeout=0.2)
+    async with listening(trickle) as url:
+        with pytest.raises(TransportFailure, match=r"no answer within 0\.2 s") as caught:
+            await http.send("GET", f"{url}/", timeout=0.2)
     assert caught.value.sent
-    server.close()
-    await server.wait_closed()
 
 
 @respx.mock
