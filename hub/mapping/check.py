@@ -8,8 +8,10 @@ from dataclasses import replace
 from hub.domain.errors import Place, Problem
 from hub.domain.schema import Field, FieldType, ObjectSchema
 from hub.mapping.check_cel import CelChecker
-from hub.mapping.check_refs import Kinds, check_circles, check_owners, kinds_of
-from hub.mapping.check_scope import UNKNOWN, Known, Report, Schemas, Scope, did_you_mean, fields_of
+from hub.mapping.check_refs import Kinds as Kinds
+from hub.mapping.check_refs import check_circles, check_owners, kinds_of
+from hub.mapping.check_scope import UNKNOWN, Known, Report, Scope, did_you_mean, fields_of
+from hub.mapping.check_scope import Schemas as Schemas
 from hub.mapping.check_tests import check_tests
 from hub.mapping.check_types import a
 from hub.mapping.check_values import ValueChecker
