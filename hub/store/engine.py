@@ -130,7 +130,7 @@ class Store:
             await conn.run_sync(upgrade_schema, name=self.name, apply=Step.POST if create else None)
 
     async def upgrade(self, step: Step = Step.POST) -> None:
-        """Bring the schema to this release's: `Step.PRE` only what code of the release before can live with, `Step.POST` all.
+        """Bring the schema to this release's: with `Step.PRE` only what code of the release before can live with.
 
         `open` has done all of it unless `create=False`. Raises StoreNewer when the store belongs to a newer release.
         """
@@ -151,7 +151,7 @@ class Store:
         return self._serial() if self.dialect == "sqlite" else self._transaction(self._writer)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection to read on: one consistent view, which never waits for the writer. Nothing written on it is kept."""
+        """A connection to read on, which never waits for the writer. Nothing written on it is kept."""
         return self._snapshot()
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from hub.domain.errors import StoreError
 
 
 class StoreBusy(StoreError):
-    """Somebody else held what we wanted for too long, or two transactions met. The same work may succeed when repeated."""
+    """Somebody else held what we wanted for too long, or two transactions met. Repeated, the work may succeed."""
 
 
 class StoreUnreachable(StoreError):

@@ -14,7 +14,7 @@ from hub.domain.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who owns the store. `api` is the URL of its admin API and `token_path` the file with the token for it, if it has one."""
+    """Who owns the store. `api` is the URL of its admin API, `token_path` the file with the token for it."""
 
     pid: int
     api: str | None = None

@@ -164,7 +164,7 @@ async def _refuse_taken(conn: AsyncConnection, wanted: Iterable[Identity]) -> No
 
 
 async def _join(conn: AsyncConnection, losers: Mapping[int, int]) -> None:
-    """Make entities one: loser -> survivor. Raises IdentityTaken when a survivor would have two records in one place."""
+    """Make entities one: loser -> survivor. Raises IdentityTaken when a survivor has two records in a place."""
     if not losers:
         return
     both = set(losers) | set(losers.values())

@@ -35,7 +35,7 @@ async def resolve(
     and the one who wakes it lock, so it must be there before somebody waits. Worker 1 finds customer c1 unknown and
     makes the row; worker 2 captures c1 at the same moment: `ensure` leaves both with one entity, whoever commits first.
 
-    A facet that the entity does not have falls back to its record without one; tombstones and aliases are never targets.
+    A facet that the entity does not have falls back to its record without one. Tombstones and aliases are no targets.
     """
     async with store.read() as conn:
         objects = await objects_of(conn, source_system, kind) if any(ask[0] is None for ask in asks) else []

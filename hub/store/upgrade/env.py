@@ -1,4 +1,4 @@
-"""Where Alembic meets the hub's tables: on the connection that `steps` hands over, or on `-x url=...` to draft a revision."""
+"""Where Alembic meets the hub's tables: on the connection that `steps` hands over, or on `-x url=...` for a draft."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which revision a store has, which this release has, and what to do about the difference.
 
-A release changes the schema in at most two steps. `NNNN_pre` only adds: code of the release before runs on it, so it is applied
-while that code still works. `NNNN_post` takes away what nobody uses any more, once the last old process has gone. The
-first revision is `0001_post`.
+A release changes the schema in at most two steps. `NNNN_pre` only adds: code of the release before runs on it, so it
+is applied while that code still works. `NNNN_post` takes away what nobody uses any more, once the last old process has
+gone. The first revision is `0001_post`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def config() -> Config:
 def upgrade_schema(connection: Connection, *, name: str, apply: Step | None) -> None:
     """Bring the schema up to the newest revision of the step `apply` (None: change nothing, refuse an old one).
 
-    Runs in the caller's transaction: all of it or none. Two processes that start at once take turns: the second one finds
-    nothing left to do.
+    Runs in the caller's transaction: all of it or none. Two processes that start at once take turns: the second one
+    finds nothing left to do.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
