@@ -1,0 +1,64 @@
+"""What every benchmark prints: a table for people, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One figure beside its limit and its peers, all in `unit`; `peak_mb` is this process's peak memory."""
+
+    name: str
+    unit: str
+    ours: float
+    limit: float
+    peers: Mapping[str, float]
+    peak_mb: float
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratio_to_limit(self) -> float:
+        return self.ours / self.limit if self.limit else 0.0
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def print_report(report: Report, *, as_json: bool) -> None:
+    """The last line of the JSON form holds the whole figure."""
+    if as_json:
+        figure = {
+            "name": report.name,
+            "unit": report.unit,
+            "ours": round(report.ours, 1),
+            "limit": round(report.limit, 1),
+            "peers": {name: round(value, 1) for name, value in report.peers.items()},
+            "ratio_to_limit": round(report.ratio_to_limit, 3),
+            "peak_mb": round(report.peak_mb, 1),
+            **report.extra,
+        }
+        print(json.dumps(figure, ensure_ascii=False))
+        return
+    table = Table(title=f"{report.name} ({report.unit})")
+    for head in ("what", report.unit, "ours is"):
+        table.add_column(head, justify="left" if head == "what" else "right")
+    table.add_row("ours", f"{report.ours:,.0f}", "")
+    table.add_row("the limit", f"{report.limit:,.0f}", f"{report.ratio_to_limit:.2f} of it")
+    for name, value in report.peers.items():
+        table.add_row(name, f"{value:,.0f}", f"{report.ours / value:.1f} times" if value else "")
+    for name, value in report.extra.items():
+        table.add_row(name, str(value), "")
+    table.add_row("peak memory", f"{report.peak_mb:,.0f} MB", "")
+    Console().print(table)
