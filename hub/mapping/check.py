@@ -161,7 +161,7 @@ class _Checker:
                 scope = scope.inside(Known(related.of, FieldType.ROWS, rows=fields, row_name=related.of))
             known = scope.read(related.id)
             if schema is not None and known.object not in (None, related.object) and known.kind is None:
-                message = f"{related.id.text} refers to {known.object}, and {related.name} is a {related.object}"
+                message = f"{related.id.text} refers to {known.object}, and {related.name} is of {related.object}"
                 self.report.error(related.id.place, message, "ref")
 
     def _lets(self) -> None:

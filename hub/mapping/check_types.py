@@ -21,7 +21,7 @@ _CONVERTS: dict[FieldType, frozenset[FieldType]] = {
     T.MONEY: NUMBERS | {T.TEXT},
     T.BOOLEAN: frozenset({T.BOOLEAN, T.TEXT, T.ENUM, T.INTEGER}),
     T.DATE: frozenset({T.DATE, T.DATETIME, T.TEXT}),
-    T.DATETIME: frozenset({T.DATE, T.DATETIME, T.TIME, T.TEXT}),
+    T.DATETIME: frozenset({T.DATE, T.DATETIME, T.TEXT}),
     T.TIME: frozenset({T.TIME, T.TEXT}),
     T.PHONE: WORDS,
     T.EMAIL: WORDS,
@@ -34,7 +34,7 @@ _CONVERTS: dict[FieldType, frozenset[FieldType]] = {
 }
 
 # What is not done silently, because something is lost: a time of day, or which words stand for true and false.
-_ONLY_IN_WORDS = frozenset({(T.BOOLEAN, T.TEXT), (T.BOOLEAN, T.ENUM), (T.DATETIME, T.DATE), (T.DATETIME, T.TIME)})
+_ONLY_IN_WORDS = frozenset({(T.BOOLEAN, T.TEXT), (T.BOOLEAN, T.ENUM), (T.DATETIME, T.DATE)})
 
 
 def converts(given: FieldType | None, wanted: FieldType | None) -> bool:
@@ -57,8 +57,9 @@ def fits(known: Known, spec: Field, place: Place, report: Report, owner: str) ->
         if spec.type is not T.JSON and not (spec.type is T.ROWS and known.constant):
             _rows(known, spec, place, report)
         return
-    if known.many and not spec.many and spec.type not in (T.JSON, T.ROWS, T.TEXT):
-        message = f"{name}: {known.what} is a list, and {owner}.{name} takes one value; add `first: true`"
+    if known.many and not spec.many and spec.type not in (T.JSON, T.ROWS):
+        way = "`join:` it" if spec.type is T.TEXT else "add `first: true`"
+        message = f"{name}: {known.what} is a list, and {owner}.{name} takes one value; {way}"
         return report.error(place, message, "type")
     if known.cel and spec.type in EXACT:
         message = f"{name}: CEL computes in binary fractions and can't feed {a(spec.type)} field; use `calc:`"

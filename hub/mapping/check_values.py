@@ -35,6 +35,7 @@ from hub.mapping.model import (
 
 T = FieldType
 _IDS = frozenset({T.TEXT, T.INTEGER, T.ENUM, T.REFERENCE, T.PHONE, T.EMAIL})
+_QUOTIENT = 50  # the decimal places that a division may have
 _ON_TEXT = ("trim", "case", "split", "replace")
 
 OnRef = Callable[[Ref, Known, "Field | None", Scope], None]
@@ -88,9 +89,9 @@ class ValueChecker:
                     )
                 return Known("these values")
             case FirstOf(values):
-                return _either([self.value(value, scope, spec) for value in values])
+                return _either([self.value(_member(value, expr), scope, spec) for value in values])
             case Join(values, separator):
-                parts = [self.value(value, scope) for value in values]
+                parts = [self.value(_member(value, expr), scope) for value in values]
                 lengths = [part.length for part in parts]
                 total = sum(length or 0 for length in lengths) + len(separator) * (len(parts) - 1)
                 return Known("the joined text", T.TEXT, length=None if None in lengths else total, cel=_any_cel(parts))
@@ -155,9 +156,11 @@ class ValueChecker:
         place = expr.places.get("as", expr.place)
         if expr.as_ == "list":
             return replace(known, many=True)
+        if expr.as_ == "label" and isinstance(expr.origin, (FirstOf, Join)):
+            return known  # said of the members, and taken there
         if expr.as_ == "label":
-            if known.type is not None and known.labels is None:
-                scope.report.error(place, f"`as: label` needs options, and {known.what} has none", "type")
+            if known.type is not None and known.type is not T.TEXT and known.labels is None:
+                scope.report.error(place, f"`as: label` needs options, and {known.what} is {a(known.type)}", "type")
             labels = known.labels or {}
             length = max(map(len, labels.values()), default=None)
             return replace(known, type=T.TEXT, values=frozenset(labels.values()) or None, length=length)
@@ -193,7 +196,7 @@ class ValueChecker:
             if path is not None:
                 operand = self._number(scope.read(path), calc.place, "calc", scope)
                 cel = cel or operand.cel
-        return Known(f"`{calc.text}`", T.DECIMAL, cel=cel)
+        return Known(f"`{calc.text}`", T.DECIMAL, scale=_QUOTIENT if "/" in calc.text else None, cel=cel)
 
     def _number(self, known: Known, place: Place, step: str, scope: Scope) -> Known:
         if known.type is not None and known.type not in NUMBERS and known.type is not T.TEXT:
@@ -260,6 +263,11 @@ def constant(value: Any) -> Known:
             return replace(first, what="the list", many=True, values=None, constant=True)
         case _:
             return Known("this map", T.JSON, constant=True)
+
+
+def _member(value: Expr, outer: Expr) -> Expr:
+    """A member of `first` or `join`: `as: label` is about the members."""
+    return replace(value, as_="label") if outer.as_ == "label" and value.as_ is None else value
 
 
 def _either(alternatives: list[Known]) -> Known:

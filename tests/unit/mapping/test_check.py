@@ -247,7 +247,7 @@ ERRORS = {
     "related by the wrong reference": (
         "  account: {object: AccountObj, id: account_id}\n",
         "  account: {object: AccountObj, id: «owner}\n",
-        "owner refers to PersonnelObj, and account is a AccountObj",
+        "owner refers to PersonnelObj, and account is of AccountObj",
     ),
     "target object": (
         "target: {system: erp, object: SAL_SaleOrder, after: [submit, audit]}",
@@ -279,6 +279,16 @@ ERRORS = {
         "  FState: {from: status, lookup: state}\n",
         "  «FState: {from: owner, lookup: state}\n",
         "FState: the lookup state is a list, and SAL_SaleOrder.FState takes one value; add `first: true`",
+    ),
+    "a list into a text": (
+        "  FAmount: let.whole\n",
+        "  FAmount: let.whole\n  «FNote: owner\n",
+        "FNote: owner is a list, and SAL_SaleOrder.FNote takes one value; `join:` it",
+    ),
+    "labels of what has none": (
+        "  FAmount: let.whole\n",
+        "  FAmount: let.whole\n  FNote: {from: order_amount, «as: label}\n",
+        "`as: label` needs options, and order_amount is a money",
     ),
     "an id of the wrong system": (
         "  FCustId.FNumber: {from: account_id, ref: customer, take: number}\n",
@@ -511,6 +521,12 @@ WARNINGS = {
         "  state: {open: A, won: B}\n",
         "state has no line for lost, which status may be",
     ),
+    "a quotient that is not rounded": (
+        "      FTaxPrice: {calc: row.subtotal / row.quantity, scale: 6}\n",
+        "      «FTaxPrice: {calc: row.subtotal / row.quantity}\n",
+        "FTaxPrice: `row.subtotal / row.quantity` may have 50 decimal places, and FSaleOrderEntry.FTaxPrice keeps 6; "
+        "say how it is rounded with `scale: 6`",
+    ),
     "half of what travels together": (
         "  FAmount: let.whole\n",
         "  FAmount: let.whole\n  «FCurrency.FNumber: {param: currency}\n",
@@ -595,6 +611,14 @@ SMALL = dedent("""\
     target: {system: erp, object: SAL_SaleOrder, create: never}
     fields:
     """)
+
+
+def test_labels_of_joined_codes_are_taken_member_by_member() -> None:
+    assert check(SMALL + "  F_CRM_NO: {join: [status, name], as: label}\n") == []
+    assert_found(
+        SMALL + "  F_CRM_NO: {join: [status, «order_amount], as: label}\n",
+        "`as: label` needs options, and order_amount is a money",
+    )
 
 
 def test_a_value_into_a_table() -> None:
