@@ -31,6 +31,7 @@ class FxiaokeHarness(Harness):
     key = "erp_no__c"
     page = 10
     write_op = "^create$"
+    update_op = "^update$"
     read_op = "^(query|findSimple)$"
     get_op = "^(query|findSimple|get)$"
     find_op = "^(query|findSimple)$"

@@ -18,6 +18,7 @@ from hub.connector.contract import (
     Finding,
     GetAnswer,
     GetKind,
+    Op,
     Page,
     ReadRequest,
     Received,
@@ -72,6 +73,18 @@ class ForgetsWhatIsDone(ToyConnector):
 class CallsThrottledUnknown(ToyConnector):
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
         return [_instead(o, OutcomeKind.NOT_EXECUTED, OutcomeKind.UNKNOWN) for o in await super().write(object, batch)]
+
+
+class CallsDuplicateRejected(ToyConnector):
+    async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
+        return [_instead(o, OutcomeKind.DUPLICATE, OutcomeKind.REJECTED) for o in await super().write(object, batch)]
+
+
+class RaisesForOddWrites(ToyConnector):
+    async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
+        if any(write.op is Op.OPERATION for write in batch):
+            raise HubError("no such operation")
+        return await super().write(object, batch)
 
 
 class CutsLongText(ToyConnector):
@@ -142,6 +155,14 @@ class LeavesOutEmptyFields(ToyConnector):
         record = super()._record(note)
         record.fields = {name: value for name, value in record.fields.items() if value is not None}
         return record
+
+
+class DropsTheTime(ToyConnector):
+    async def read(self, request: ReadRequest, cursor: Cursor | None) -> Page:
+        page = await super().read(request, cursor)
+        for change in page.changes if request.fields else []:
+            change.record.modified = None
+        return page
 
 
 class ReadsFloats(ToyConnector):
@@ -263,6 +284,10 @@ MUTANTS: list[tuple[type[ToyConnector], str]] = [
     (CallsGoneOk, "update_of_gone_is_gone"),
     (ForgetsWhatIsDone, "steps_resume_where_they_stopped"),
     (CallsThrottledUnknown, "throttled_write_is_not_executed"),
+    (CallsSilenceNotExecuted, "unanswered_updates_are_unknown"),
+    (CallsDuplicateRejected, "a_key_that_exists_is_duplicate"),
+    (RaisesForOddWrites, "write_never_raises"),
+    (DropsTheTime, "reads_bring_chosen_fields"),
     (CutsLongText, "long_values_fit_or_are_refused"),
     (DropsNulls, "empty_clears"),
     (DropsTheLastPage, "paging_one_record"),

@@ -34,6 +34,20 @@ def unanswered(kind: FaultKind, what: str, *, commits: bool, timeout: float = 10
     return f"write_unknown_after_{kind}", rule, run
 
 
+async def unanswered_updates_are_unknown(bench: Bench) -> None:
+    """An update that leaves and gets no definite answer MUST be unknown too, and sent once."""
+    (id,) = await bench.seed(1)
+    await bench.connector.fingerprint()
+    op = bench.harness.update_op or bench.harness.write_op
+    for n, kind in enumerate((FaultKind.RESET, FaultKind.RESET_AFTER_COMMIT, FaultKind.HTTP_500, FaultKind.MALFORMED)):
+        before = bench.harness.sends(bench.simulator, op)
+        bench.arm(kind, op)
+        (outcome,) = await bench.write([Write(Op.UPDATE, id=id, fields=bench.harness.changed(n))])
+        sent = bench.harness.sends(bench.simulator, op) - before
+        must(outcome.kind is OutcomeKind.UNKNOWN, f"an update that met {kind} ended as {outcome.kind}")
+        must(sent == 1, f"an update that met {kind} was sent {sent} times")
+
+
 async def faults_in_a_batch_stay_apart(bench: Bench) -> None:
     """A failure in the middle of a batch MUST be told of the writes that it met, truthfully for every one."""
     await bench.connector.fingerprint()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hub.connector.conformance.bench import Bench, broken, latest, must
-from hub.connector.contract import GetKind, Reads
+from hub.connector.contract import GetKind, ReadRequest, Reads
 from hub.connector.faults import FaultKind
 from hub.domain.errors import HubError
 from hub.domain.record import ChangeKind
@@ -141,6 +141,17 @@ async def chosen_fields_are_enough(bench: Bench) -> None:
     must(answer.record and wanted <= set(answer.record.fields), "a chosen field is missing")
     assert answer.record is not None
     must(answer.record.fields[bench.harness.key] == bench.harness.sample(0)[bench.harness.key], "it has another value")
+
+
+async def reads_bring_chosen_fields(bench: Bench) -> None:
+    """A read of chosen fields MUST bring those, with id and time all the same."""
+    (id,) = await bench.seed(1)
+    wanted = frozenset({bench.harness.key})
+    page = await bench.reads().read(ReadRequest(bench.object, fields=wanted, full=True), None)
+    (record,) = [change.record for change in page.changes]
+    must(record.id == id and wanted <= set(record.fields), "a chosen field is missing")
+    schema = await bench.schema()
+    must(not schema.modified_field or record.modified is not None, "without all fields it has no modification time")
 
 
 async def values_hold_no_floats(bench: Bench) -> None:

@@ -132,6 +132,44 @@ async def empty_clears(bench: Bench) -> None:
     must((await bench.got(id)).fields.get(text, "absent") in (None, ""), "a cleared field is not empty")
 
 
+async def a_key_that_exists_is_duplicate(bench: Bench) -> None:
+    """A create whose key exists already MUST be duplicate (or ok, where the vendor allows it), never rejected."""
+    (first,) = await bench.create(0)
+    (second,) = await bench.create(0)
+    allowed = {OutcomeKind.DUPLICATE, OutcomeKind.OK}
+    must(first.ok and second.kind in allowed, f"a second create with the same key ended as {second.kind}")
+    made = bench.harness.made(bench.simulator, 0)
+    must(made == (2 if second.ok else 1), f"a second create ended as {second.kind}, and {made} records were made")
+    must(first.id != second.id, "two creates carry the same id")
+
+
+async def write_never_raises(bench: Bench) -> None:
+    """write() MUST NOT raise for what is wrong with a write: every one gets its outcome."""
+    (id,) = await bench.seed(1)
+    text = bench.harness.text_field
+    odd = [
+        Write(Op.CREATE),
+        Write(Op.CREATE, fields={**bench.harness.sample(1), "no_such_field_at_all": "x"}),
+        Write(Op.CREATE, fields={**bench.harness.sample(2), text: ["a", {"b": 1}]}),
+        Write(Op.CREATE, fields=bench.harness.sample(3), steps=("no_such_step",)),
+        Write(Op.UPDATE, fields=bench.harness.changed(1)),
+        Write(Op.UPDATE, id="no-such-id", fields=bench.harness.changed(1)),
+        Write(Op.UPDATE, id=id),
+        Write(Op.DELETE, id="no-such-id"),
+        Write(Op.DELETE),
+        Write(Op.OPERATION, id=id, operation="no_such_operation"),
+        Write(Op.OPERATION, id=id),
+    ]
+    outcomes = await bench.write(odd)
+    for write, outcome in zip(odd, outcomes, strict=True):
+        must(outcome.ok or (outcome.failure and outcome.failure.message), f"{write.op} has neither success nor words")
+        must(outcome.kind is not OutcomeKind.UNKNOWN, f"an odd {write.op} is unknown although the system answered")
+    for at in (0, 4, 5, 9, 10):
+        must(not outcomes[at].ok, f"{odd[at].op} number {at} can't have been executed, but is ok")
+    (good,) = await bench.create(50)
+    must(good.ok, f"after odd writes a good one ended as {good.kind}: {good.failure}")
+
+
 async def steps_resume_where_they_stopped(bench: Bench) -> None:
     """A write of several steps MUST report those that are done, and MUST start again at the missing one."""
     steps = tuple(bench.harness.step_ops)

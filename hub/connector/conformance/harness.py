@@ -31,6 +31,7 @@ class Harness(ABC):
     get_op: str
     find_op: str
     lag: float = 0.0
+    update_op: str = ""  # the call that saves an update ('' = the same as `write_op`)
     text: str = ""  # a text field that takes any text of up to `text_length` characters ('' = the key)
     text_length: int = 50
     step_ops: ClassVar[Mapping[str, str]] = {}  # step -> regular expression of its call

@@ -161,10 +161,13 @@ class ToyConnector:
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for part in _parts(list(batch), 3):
-            saves = [write for write in part if write.op is not Op.DELETE and "save" not in write.done]
+            saves = [write for write in part if write.op in (Op.CREATE, Op.UPDATE) and "save" not in write.done]
             saved = iter(await self._save(saves) if saves else [])
             for write in part:
-                if write.op is Op.DELETE:
+                if write.op is Op.OPERATION:
+                    failure = Failure(f"the toy knows no operation '{write.operation}'")
+                    outcomes.append(Outcome(OutcomeKind.REJECTED, failure=failure))
+                elif write.op is Op.DELETE:
                     outcomes.append(await self._step("/remove", str(write.id), write.timeout))
                 else:
                     done = Outcome(OutcomeKind.OK, id=write.id) if "save" in write.done else next(saved)
