@@ -11,7 +11,7 @@ from hub.domain import values
 from hub.domain.record import Value
 from hub.domain.schema import ObjectSchema
 from hub.mapping.compile import CompiledMapping
-from hub.mapping.model import From
+from hub.mapping.model import Expr, From
 
 
 class FirstSight(StrEnum):
@@ -105,11 +105,13 @@ class Flow:
         """Make the two one two-way flow: who owns which field follows from both mappings."""
         for one, other in ((self, partner), (partner, self)):
             one.partner = other
-            owners = one.mapping.owners
+            owners = {
+                name: one.mapping.owners.get(name) or other.mapping.owners.get(path)
+                for name, path in _straight(one.mapping).items()
+                if _straight(other.mapping).get(path) == name
+            }
             one._not_ours = frozenset(name for name, owner in owners.items() if owner == one.target.name)
-            theirs = other.mapping.needs.fields
-            shared = one.mapping.written if theirs is None else one.mapping.written & theirs
-            one._unowned = frozenset(shared - owners.keys())
+            one._unowned = frozenset(name for name, owner in owners.items() if owner is None)
 
     @property
     def kind(self) -> str:
@@ -170,3 +172,13 @@ class Flow:
         """Whether a target field says the same, in the schema's canonical form."""
         found = self.target_schema.fields.get(name)
         return ours == theirs if found is None else values.same(found, ours, theirs)
+
+
+def _straight(mapping: CompiledMapping) -> dict[str, str]:
+    """Target field -> the one source field that it is filled from: what can be mapped back."""
+    found: dict[str, str] = {}
+    for name, rule in mapping.spec.fields.items():
+        origin = rule.rule.origin if isinstance(rule.rule, Expr) else None
+        if isinstance(origin, From) and len(origin.paths) == 1 and origin.paths[0].root in ("scope", "record"):
+            found[name] = origin.paths[0].name
+    return found

@@ -67,8 +67,8 @@ class Sent:
 class Intent:
     """A write that is about to leave, or has left: what was sent, with which keys it can be found again, what is done.
 
-    `revision` is the ledger's revision that it renders. `left` tells that the request may have gone out: an intent that never left
-    needs no probe. `at` is epoch ms.
+    `revision` is the ledger's revision that it renders. `leaving` is the rule by which the record left, if that is why
+    it is written. `at` is epoch ms.
     """
 
     write: Write

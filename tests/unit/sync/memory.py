@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hub.connector.contract import (
-    Change,
-    ChangeKind,
     Cursor,
     FindAnswer,
     GetAnswer,
@@ -20,7 +18,7 @@ from hub.connector.contract import (
 )
 from hub.domain.clock import ManualClock
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.domain.record import Fields, Record, RowsWrite
+from hub.domain.record import Change, ChangeKind, Fields, Record, RowsWrite
 from hub.domain.schema import ObjectSchema
 
 PAGE = 3
@@ -61,7 +59,7 @@ class MemorySystem:
         """Somebody saves a record in the system's own screen."""
         table = self.records.setdefault(object, {})
         before = table.get(id)
-        merged = {**(before.fields if before else self._empty(object)), **fields}
+        merged = {**(before.fields if before else self._empty(object, id)), **fields}
         version = (before.version or 0) + 1 if before else 1
         self.clock.advance(0.001)
         table[id] = Record(object, id, merged, version, self.clock.now())
@@ -72,8 +70,10 @@ class MemorySystem:
         self.clock.advance(0.001)
         self.deleted.setdefault(object, []).append((self.clock.now(), id))
 
-    def _empty(self, object: str) -> Fields:
-        return {name: None for name, one in self.schemas[object].fields.items() if one.rows is None}
+    def _empty(self, object: str, id: str) -> Fields:
+        schema = self.schemas[object]
+        empty: Fields = {name: None for name, one in schema.fields.items() if one.rows is None}
+        return {**empty, schema.id_field: id}
 
     # ---- reading ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class MemorySystem:
         if write.op is Op.CREATE and "save" not in write.done:
             self._ids += 1
             record_id = f"{self.name}-{self._ids}"
-            table[record_id] = Record(object, record_id, self._empty(object), 0, 0)
+            table[record_id] = Record(object, record_id, self._empty(object, record_id), 0, 0)
             number = self.schemas[object].number_field
             if number and number not in write.fields:
                 table[record_id].fields[number] = f"{self.number_prefix}{self._ids}"
