@@ -15,6 +15,7 @@ from hub.api.group_commit import Closed, Full, GroupCommit
 from hub.connector.contract import Received, Receives, Reply, WebhookRefused, WebhookRequest
 from hub.domain.clock import Clock
 from hub.domain.errors import HubError
+from hub.store.inbox import Message
 
 log = logging.getLogger("hub.ingress")
 
@@ -22,19 +23,8 @@ log = logging.getLogger("hub.ingress")
 _PRIVATE = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A webhook that proved true, as it goes into the inbox. `headers` is JSON text."""
-
-    system: str
-    received: int
-    headers: str
-    body: bytes
-    content: Received
-
-
-Commit = Callable[[list[Arrival]], Awaitable[None]]
-"""Writes arrivals, and the hints that they are, in one transaction."""
+Commit = Callable[[list[Message]], Awaitable[None]]
+"""Writes webhooks, and what they hint at, in one transaction."""
 
 
 @dataclass(slots=True)
@@ -49,9 +39,9 @@ class Counts:
 class Ingress:
     """The ASGI app behind `POST /hooks/{system}`.
 
-    It answers 404 for a system that has no webhooks, 413 for a body that is too large, the connector's status (400, 401)
-    for one that is refused, 503 when it could not be stored (the vendor sends it again), and the vendor's own reply
-    once it is durable. A caller is never told why.
+    It answers 404 for a system that has no webhooks, 413 for a body that is too large, the connector's status (400,
+    401) for one that is refused, 503 when it could not be stored (the vendor sends it again), and the vendor's own
+    reply once it is durable. A caller is never told why.
     """
 
     def __init__(self, receivers: Mapping[str, Receives], commit: Commit, clock: Clock, *, max_body: int) -> None:
@@ -88,10 +78,12 @@ class Ingress:
             return
         if content.events:
             try:
-                await self._group.put(Arrival(name, now, _headers(scope), body, content))
+                await self._group.put(_message(name, now, scope, body, content))
             except (HubError, Closed, Full) as error:
                 self.counts.failed += 1
-                log.error("a webhook of %s could not be stored and was not acknowledged: %s", name, error or "stopping")
+                log.error(  # noqa: TRY400 - the reason is in words already
+                    "a webhook of %s could not be stored and was not acknowledged: %s", name, error or "stopping"
+                )
                 await _refuse(send, 503, b"try again")
                 return
         self.counts.received += 1
@@ -133,6 +125,11 @@ def _request(scope: Scope, body: bytes, now: int) -> WebhookRequest:
         body=body,
         received=now,
     )
+
+
+def _message(system: str, now: int, scope: Scope, body: bytes, content: Received) -> Message:
+    events = [{"object": event.object, "id": event.id, "kind": event.kind, "at": event.at} for event in content.events]
+    return Message(system, content.dedupe, now, events, body, _headers(scope))
 
 
 def _headers(scope: Scope) -> str:

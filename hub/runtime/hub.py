@@ -8,23 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from sqlalchemy import insert, select
-
 from hub.domain.clock import Clock, SystemClock
-from hub.domain.errors import WrongTenant
 from hub.runtime.config import Config
 from hub.runtime.connectors import Installed
 from hub.runtime.project import Project
 from hub.runtime.signals import Signals
 from hub.runtime.snapshots import StoredSnapshots
+from hub.store import audit, deliveries, systems
 from hub.store import flows as flow_rows
 from hub.store.engine import Store
-from hub.store.tables import audit, system
 
 if TYPE_CHECKING:
     from hub.sync.engine import Engine
-    from hub.sync.flow import Flow
 
 
 class Hub:
@@ -35,8 +30,10 @@ class Hub:
         self.store = store
         self.project = project
         self.signals = Signals()
+        self.serving = False  # a service is at work on it, in this process
         self._engine: Engine | None = None
         self._making = asyncio.Lock()
+        self._proven: set[str] = set()
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
@@ -63,50 +60,42 @@ class Hub:
         async with self._making:
             if self._engine is None:
                 self.project.mappings()
-                await self.prove_tenants()
                 started = {name: await flow_rows.started(self.store, name) for name in self.config.flows}
                 flows = await self.project.flows(started)
                 self._engine = Engine(self.store, flows, self.store.clock)
             return self._engine
 
-    async def flow(self, name: str) -> Flow:
-        """Raises NotFound with the nearest name."""
-        self.config.flow(name)
-        return (await self.engine()).flows[name]
+    async def working(self, flow: str) -> Engine:
+        """The engine, once this flow's systems have proven who they are. Raises NotFound with the nearest name."""
+        self.config.flow(flow)
+        await self.prove(flow)
+        return await self.engine()
 
     def reading(self, flow: str) -> asyncio.Lock:
         """Held while a flow's source is read: a flow never overlaps with itself."""
         return self._reading[flow]
 
-    async def prove_tenants(self) -> None:
-        """Refuse a system whose tenant is not the one that the store knows by that name. Raises WrongTenant."""
-        async with self.store.read() as conn:
-            known = dict((await conn.execute(select(system.c.name, system.c.fingerprint))).tuples().all())
-        fresh = []
-        for name, chosen in self.config.systems.items():
-            print_ = await self.project.connector(name).fingerprint()
-            if name not in known:
-                row = {"name": name, "connector": chosen.connector, "fingerprint": print_}
-                fresh.append({**row, "first_seen": self.store.clock.now()})
-            elif known[name] != print_:
-                raise WrongTenant(
-                    f"`{name}` is another tenant than before: known as {known[name]}, now {print_}.",
-                    hint="give the new tenant a name of its own in hub.yaml, or correct its settings",
-                )
-        if fresh:
-            async with self.store.begin() as conn:
-                await conn.execute(insert(system), fresh)
+    async def paused(self, flow: str) -> bool:
+        """Whether a person, or the hub itself, has paused the flow."""
+        return flow in await flow_rows.paused(self.store)
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """How many deliveries each flow has in each state."""
+        return await deliveries.counts(self.store)
+
+    async def prove(self, flow: str) -> None:
+        """Refuse a flow whose system leads to another tenant than the one the store knows by that name; asked once.
+
+        Raises WrongTenant, Unreachable, CredentialsRefused.
+        """
+        spec = self.project.mappings()[flow]
+        for name in (spec.source.system, spec.target.system):
+            if name not in self._proven:
+                mark = await self.project.connector(name).fingerprint()
+                await systems.prove(self.store, name, self.config.systems[name].connector, mark)
+                self._proven.add(name)
 
     async def note(self, who: str, act: str, subject: str, detail: dict[str, Any], why: str | None) -> None:
         """Write down who did what and why."""
-        row = {
-            "id": self.store.ids.next(),
-            "at": self.store.clock.now(),
-            "who": who,
-            "act": act,
-            "subject": subject,
-            "detail": orjson.dumps(detail).decode(),
-            "why": why,
-        }
         async with self.store.begin() as conn:
-            await conn.execute(insert(audit).values(row))
+            await audit.note(self.store, conn, who=who, act=act, subject=subject, detail=detail, why=why)

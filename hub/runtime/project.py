@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.connector.breaker import Breaker
-from hub.connector.contract import Connector
+from hub.connector.contract import Catalogued, Connector
 from hub.connector.kit import Kit
 from hub.domain.clock import Clock, SystemClock
-from hub.domain.errors import HubError, InvalidInput, NotFound, Problem
+from hub.domain.errors import CredentialsRefused, HubError, InvalidInput, NotFound, Problem, Unreachable, VendorError
 from hub.domain.schema import ObjectSchema
 from hub.mapping import load
 from hub.mapping.check import check_project
@@ -19,12 +20,15 @@ from hub.mapping.model import MappingSpec
 from hub.mapping.reader import nearest
 from hub.runtime.config import Config, FlowConfig
 from hub.runtime.connectors import Installed
+from hub.runtime.offline import offline_kit
 from hub.runtime.snapshots import NoSnapshots, Snapshots
 from hub.runtime.units import instant, zone
 from hub.sync.flow import Flow, OnAdopt, Policy, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger("hub.project")
 
 SchemaKey = tuple[str, str]
 
@@ -39,13 +43,13 @@ class Project:
         *,
         clock: Clock | None = None,
         snapshots: Snapshots | None = None,
-        kits: Callable[[str], Kit] | None = None,
+        offline: bool = False,
     ) -> None:
         self.config = config
         self.clock = clock or SystemClock()
         self._installed = installed or Installed.here()
         self._snapshots = snapshots or NoSnapshots()
-        self._kits = kits or (lambda name: Kit.local(name, clock=self.clock))
+        self._offline = offline
         self._systems: dict[str, System] = {}
         self._schemas: dict[SchemaKey, ObjectSchema] = {}
         self._mappings: dict[str, MappingSpec] | None = None
@@ -60,7 +64,8 @@ class Project:
                 known = self.config.systems
                 raise NotFound(f"There is no system `{name}`.", hint=nearest(name, known))
             build: Any = self._installed.connector(chosen.connector)
-            self._systems[name] = System(name, build(chosen.settings, self._kits(name)), Breaker(self.clock))
+            kit = offline_kit(name, self.clock) if self._offline else Kit.local(name, clock=self.clock)
+            self._systems[name] = System(name, build(chosen.settings, kit), Breaker(self.clock))
         return self._systems[name]
 
     def connector(self, name: str) -> Connector:
@@ -71,13 +76,24 @@ class Project:
         """An object's schema: live, else as it was last seen, else the connector's catalogue. Raises NotFound."""
         key = (system, object)
         if key not in self._schemas:
-            schema = await self.connector(system).describe(object)
-            if schema.origin == "live":
-                await self._snapshots.keep(system, schema)
-            else:
-                schema = await self._snapshots.find(system, object) or schema
-            self._schemas[key] = schema
+            self._schemas[key] = await self._describe(system, object)
         return self._schemas[key]
+
+    async def _describe(self, system: str, object: str) -> ObjectSchema:
+        connector = self.connector(system)
+        try:
+            schema = await connector.describe(object)
+        except (Unreachable, VendorError, CredentialsRefused) as error:
+            found = await self._snapshots.find(system, object) or _of_catalogue(connector, object)
+            if found is None:
+                raise
+            log.warning("%s can't be asked for its %s: %s; the %s is used", system, object, error.message, found.origin)
+            return found
+        if schema.origin == "live":
+            if await self._snapshots.keep(system, schema):
+                log.warning("%s: the schema of %s has changed since it was last seen", system, object)
+            return schema
+        return await self._snapshots.find(system, object) or schema
 
     async def schemas(self, specs: Iterable[MappingSpec], problems: list[Problem]) -> dict[SchemaKey, ObjectSchema]:
         """Every schema that these mappings speak of; what can't be had is a problem at the line that names it."""
@@ -138,10 +154,28 @@ class Project:
         problems += check_project(list(specs.values()), schemas, params=params | set(self.config.params))
         return schemas
 
+    async def known_schemas(
+        self, flow: str
+    ) -> tuple[ObjectSchema | None, dict[str, ObjectSchema | None], ObjectSchema | None]:
+        """What was last seen of a flow's schemas: source, related by name, target. Asks no system; None where unknown."""
+        try:
+            spec = self.mappings().get(flow)
+        except HubError:
+            spec = None  # a mapping that is broken now must not keep anybody from looking at what it did
+        if spec is None:
+            return None, {}, None
+
+        async def known(system: str, object: str) -> ObjectSchema | None:
+            return self._schemas.get((system, object)) or await self._snapshots.find(system, object)
+
+        related = {one.name: await known(spec.source.system, one.object) for one in spec.related.values()}
+        source = await known(spec.source.system, spec.source.object)
+        return source, related, await known(spec.target.system, spec.target.object)
+
     # -- flows -----------------------------------------------------------------------------------------------------
 
     async def flows(self, started: Mapping[str, int] | None = None) -> dict[str, Flow]:
-        """Every flow, its mapping checked and compiled; `started` says since when each lives (epoch ms).
+        """Every flow, checked and compiled; `started` says since when each lives (epoch ms).
 
         Raises InvalidInput with every problem.
         """
@@ -155,18 +189,20 @@ class Project:
         flows = {}
         for name, spec in specs.items():
             chosen = self.config.flows[name]
+            source = schemas[spec.source.system, spec.source.object]
+            target = schemas[spec.target.system, spec.target.object]
+            related = {one.name: schemas[spec.source.system, one.object] for one in spec.related.values()}
+            read_file = beside(chosen.mapping_file)
             flows[name] = Flow(
                 name=name,
-                mapping=compile_mapping(spec, schemas, folder=chosen.mapping_file.parent),
+                mapping=compile_mapping(spec, source=source, target=target, related=related, read_file=read_file),
                 source=self.system(spec.source.system),
                 target=self.system(spec.target.system),
-                source_schema=schemas[spec.source.system, spec.source.object],
-                target_schema=schemas[spec.target.system, spec.target.object],
+                source_schema=source,
+                target_schema=target,
                 policy=policy(chosen, spec, (started or {}).get(name, self.clock.now())),
                 params={**self.config.params, **chosen.settings.params},
-                related_schemas={
-                    relation.name: schemas[spec.source.system, relation.object] for relation in spec.related.values()
-                },
+                related_schemas=related,
             )
         pair(flows, specs)
         return flows
@@ -175,6 +211,15 @@ class Project:
         """Close every connector that was opened."""
         opened, self._systems = list(self._systems.values()), {}
         await asyncio.gather(*(system.connector.aclose() for system in opened))
+
+
+def _of_catalogue(connector: Connector, object: str) -> ObjectSchema | None:
+    if not isinstance(connector, Catalogued):
+        return None
+    try:
+        return connector.catalogue(object)
+    except NotFound:
+        return None
 
 
 def read_mapping(file: Path, *, shown: str | None = None) -> tuple[MappingSpec | None, list[Problem]]:
@@ -187,6 +232,23 @@ def read_mapping(file: Path, *, shown: str | None = None) -> tuple[MappingSpec |
         hint = nearest(file.name, [item.name for item in file.parent.glob("*.yaml")]) if file.parent.is_dir() else None
         raise NotFound(f"The mapping {file} can't be read: {error.strerror}.", hint=hint) from error
     return load.read(text, shown or str(file))
+
+
+def beside(mapping: Path) -> Callable[[str], str]:
+    """Reads files that a mapping names, beside it and below, never elsewhere. Raises NotFound."""
+
+    def read(name: str) -> str:
+        folder = mapping.parent.resolve()
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder):
+            raise NotFound(f"{name} is not beside the mapping.", hint=f"put it into {folder}")
+        try:
+            return file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise NotFound(f"{file} can't be read: {reason}.") from error
+
+    return read
 
 
 def policy(flow: FlowConfig, spec: MappingSpec, started: int) -> Policy:

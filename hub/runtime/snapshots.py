@@ -8,11 +8,10 @@ from typing import Protocol
 
 import orjson
 from pydantic import TypeAdapter
-from sqlalchemy import delete, insert, select
 
 from hub.domain.schema import ObjectSchema
+from hub.store import snapshots
 from hub.store.engine import Store
-from hub.store.tables import schema_snapshot
 
 
 class Snapshots(Protocol):
@@ -44,27 +43,12 @@ class StoredSnapshots:
         """Remember it. True if it differs from the one that was there (drift)."""
         body = _text(schema)
         digest = hashlib.sha256(body.encode()).hexdigest()
-        here = (schema_snapshot.c.system == system, schema_snapshot.c.object == schema.name)
-        async with self._store.read() as conn:
-            known = (await conn.execute(select(schema_snapshot.c.hash).where(*here))).scalar()
-        if known == digest:
-            return False
-        async with self._store.begin() as conn:
-            await conn.execute(delete(schema_snapshot).where(*here))
-            row = {"system": system, "object": schema.name, "hash": digest, "body": body, "at": self._store.clock.now()}
-            await conn.execute(insert(schema_snapshot).values(row))
-        return known is not None
+        return await snapshots.keep(self._store, system, schema.name, digest, body) is not None
 
     async def find(self, system: str, object: str) -> ObjectSchema | None:
         """The last one seen, marked as a snapshot."""
-        wanted = select(schema_snapshot.c.body).where(
-            schema_snapshot.c.system == system, schema_snapshot.c.object == object
-        )
-        async with self._store.read() as conn:
-            body = (await conn.execute(wanted)).scalar()
-        if body is None:
-            return None
-        return replace(self._shape.validate_json(body), origin="snapshot")
+        found = await snapshots.find(self._store, system, object)
+        return replace(self._shape.validate_json(found.body), origin="snapshot") if found is not None else None
 
 
 def _text(schema: ObjectSchema) -> str:

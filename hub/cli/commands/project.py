@@ -98,18 +98,17 @@ class _Report:
 
 async def _check(session: Session, offline: bool) -> _Report:
     from hub.runtime.project import Project
-    from hub.runtime.snapshots import NoSnapshots
 
     report = _Report()
     config = session.config()
     report.wrong(config.warnings)
-    project = Project(config, session.installed(), snapshots=NoSnapshots())
+    project = Project(config, session.installed(), offline=offline)
     try:
         if not offline:
             for name in config.systems:
                 await _check_system(project, name, report)
         try:
-            report.wrong(await project.check_mappings(live=not offline))
+            report.wrong(await project.check_mappings())
         except InvalidInput as error:
             report.wrong(error.problems)
     finally:

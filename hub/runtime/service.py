@@ -1,0 +1,181 @@
+"""`hub run`: scheduler, workers and HTTP side in one process and one loop; stopped without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from hub.domain.errors import InvalidInput
+from hub.runtime.hub import Hub
+from hub.runtime.scheduler import Scheduler
+from hub.runtime.workers import Workers
+from hub.store import runs, schedules
+
+log = logging.getLogger("hub.service")
+
+DEADLINE = 20.0  # seconds that work in hand has to come to rest
+
+App = Callable[["Service"], Any]
+"""Makes the ASGI app of a service; given from above, since the API stands on the runtime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a hub that runs can be reached."""
+
+    api: str
+    hooks: dict[str, str]
+
+
+class Service:
+    """One hub at work. `url` is known once it listens; `owner_token` is the key for commands of this machine's user."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.workers = Workers(hub)
+        self.scheduler = Scheduler(hub)
+        self.owner_token = secrets.token_urlsafe(32)
+        self.stopping = asyncio.Event()
+        self.url = ""
+
+    def reasons(self) -> list[str]:
+        """Why the hub does not do all of its work just now; empty when it does."""
+        if self.stopping.is_set():
+            return ["the hub is stopping"]
+        troubles = {**self.workers.failures, **self.scheduler.failures}
+        return [f"{name}: {why}" for name, why in sorted(troubles.items())]
+
+    @contextlib.asynccontextmanager
+    async def running(self, app: App, *, port: int | None = None) -> AsyncIterator[Ready]:
+        """Everything at work while the block runs. Raises InvalidInput when the port is taken."""
+        settings = self.hub.config.api
+        listener = _listen(settings.host, settings.port if port is None else port)
+        try:
+            self.url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
+            engine = await self.hub.engine()
+            if self.hub.store.dialect == "sqlite":
+                # Nobody else can have the file: whoever held a lease or ran before is gone.
+                await engine.start()
+                await schedules.void_leases(self.hub.store)
+                await runs.interrupt(self.hub.store)
+            made = app(self)
+            server = _Server(_config(made))
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                await self._listening(server, serving)
+                with self._announced():
+                    self.hub.serving = True
+                    await self.scheduler.start()
+                    self.workers.start()
+                    yield Ready(self.url, {name: f"{self.url}/hooks/{name}" for name in made.state.hooks})
+                    await self._stop()
+            finally:
+                server.should_exit = True
+                await serving
+                await made.state.close()
+        finally:
+            listener.close()
+
+    async def until_told(self) -> None:
+        """Wait for SIGTERM, SIGINT, or `stopping`."""
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self.stopping.set)
+        await self.stopping.wait()
+
+    async def _stop(self) -> None:
+        self.stopping.set()
+        log.info("stopping: letting what is in hand come to rest")
+        await asyncio.gather(self.scheduler.stop(DEADLINE), self.workers.stop(DEADLINE))
+
+    async def _listening(self, server: _Server, serving: asyncio.Task[None]) -> None:
+        listening = asyncio.create_task(server.listening.wait())
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            listening.cancel()
+            await serving
+
+    @contextlib.contextmanager
+    def _announced(self) -> Any:
+        """Leave our address and a key for commands of the same user, readable by nobody else, while we run."""
+        file = self.hub.config.store_file
+        if file is None:
+            yield
+            return
+        key = file.with_name(file.name + ".key")
+        _write_private(key, self.owner_token)
+        self.hub.store.announce(api=self._local_url(), token_path=str(key))
+        try:
+            yield
+        finally:
+            key.unlink(missing_ok=True)
+
+    def _local_url(self) -> str:
+        return self.url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it listens, and leaves signals to us."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(DEADLINE),
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise InvalidInput(
+            f"The hub can't listen on {host}:{port}: {error.strerror}.",
+            hint="another program (or another hub) may have the port; choose one under `api: {port: …}` in hub.yaml",
+        ) from error
+    return listener
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="ascii")
