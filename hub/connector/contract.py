@@ -214,6 +214,13 @@ class Connector(Protocol):
 
 
 @runtime_checkable
+class Catalogued(Protocol):
+    def catalogue(self, object: str) -> ObjectSchema:
+        """The schema as the connector's own catalogue has it, without asking the system. Raises NotFound."""
+        ...
+
+
+@runtime_checkable
 class Reads(Protocol):
     async def read(self, request: ReadRequest, cursor: Cursor | None) -> Page:
         """The page that follows `cursor` (None: from `request.since`, or from the beginning)."""
