@@ -41,6 +41,28 @@ from sqlalchemy.types import TypeEngine
 Values = tuple[Any, ...]
 
 
+class Memory:
+    """What bulk statements remember of one database: how they were compiled, and how much each table has grown."""
+
+    def __init__(self) -> None:
+        self.statements: dict[Values, _Statement] = {}
+        self._added: dict[str, int] = {}
+        self._stale_at: dict[str, int] = {}
+
+    def added(self, table: str, count: int) -> None:
+        """So many rows were inserted."""
+        self._added[table] = self._added.get(table, 0) + count
+
+    def take_stale(self) -> list[str]:
+        """Tables that have doubled since they were last named here: the planner's picture of them is out of date."""
+        stale = [name for name, count in self._added.items() if count >= self._stale_at.get(name, _STALE)]
+        self._stale_at.update({name: 2 * self._added[name] for name in stale})
+        return stale
+
+
+_STALE = 2000  # rows added to a table before its statistics are taken for the first time
+
+
 async def insert(
     conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[Values], *, ignore: bool = False
 ) -> int:
@@ -202,10 +224,10 @@ class _Statement:
 async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Statement], rows: Sequence[Values]) -> int:
     if not rows:
         return 0
-    known: dict[Values, _Statement] = conn.sync_connection.get_execution_options()["bulk_statements"]  # type: ignore[union-attr]
-    statement = known.get(name)
+    memory: Memory = conn.sync_connection.get_execution_options()["bulk"]  # type: ignore[union-attr]
+    statement = memory.statements.get(name)
     if statement is None:
-        statement = known[name] = compile_()
+        statement = memory.statements[name] = compile_()
     if conn.dialect.name == "sqlite":
         result = await conn.exec_driver_sql(statement.sql, _cleaned(rows, statement.texts))
     else:
@@ -213,7 +235,10 @@ async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Stat
             _array(kind, column) for kind, column in zip(statement.types, zip(*rows, strict=True), strict=True)
         )
         result = await conn.exec_driver_sql(statement.sql, arrays)
-    return max(result.rowcount, 0)
+    count = max(result.rowcount, 0)
+    if name[0] == "insert":
+        memory.added(name[1], count)
+    return count
 
 
 def _insert(conn: AsyncConnection, table: Table, columns: Sequence[str], tail: str) -> _Statement:

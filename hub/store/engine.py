@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import sqlite3
 import tempfile
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hub.domain.clock import Clock, SystemClock
 from hub.domain.errors import StoreError
 from hub.domain.ids import IdSource
+from hub.store import bulk
 from hub.store.errors import explain, is_driver_error
 from hub.store.lock import FileLock
 from hub.store.upgrade.steps import Step, upgrade_schema
+
+log = logging.getLogger("hub.store")
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -60,6 +64,7 @@ class Store:
         self._reader = reader
         self._lock = lock
         self._scratch = scratch
+        self._memory: bulk.Memory = writer.get_execution_options()["bulk"]
         self._turn = asyncio.Lock()
         self._writing: asyncio.Task[Any] | None = None
 
@@ -148,7 +153,7 @@ class Store:
         On SQLite there is one writer at a time; asking for a second one inside the block of the first is a mistake
         and raises RuntimeError instead of waiting for ever.
         """
-        return self._serial() if self.dialect == "sqlite" else self._transaction(self._writer)
+        return self._serial() if self.dialect == "sqlite" else self._shared()
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read on, which never waits for the writer. Nothing written on it is kept."""
@@ -178,6 +183,25 @@ class Store:
                 self._writing = None
 
     @asynccontextmanager
+    async def _shared(self) -> AsyncIterator[AsyncConnection]:
+        async with self._transaction(self._writer) as conn:
+            yield conn
+        await self._analyze(self._memory.take_stale())
+
+    async def _analyze(self, tables: list[str]) -> None:
+        """Let the planner know how large tables have become.
+
+        PostgreSQL's own autovacuum comes a minute later, and until then, after a first read of 100,000 records, each
+        look-up of a batch goes through the whole table.
+        """
+        for table in tables:
+            try:
+                async with self._writer.begin() as conn:
+                    await conn.exec_driver_sql(f'ANALYZE (SKIP_LOCKED) "{table}"')
+            except DBAPIError as error:  # the work itself is committed; the next doubling tries again
+                log.warning("statistics of %s could not be taken: %s", table, explain(error, self.name).message)
+
+    @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             async with engine.begin() as conn:
@@ -199,8 +223,8 @@ class Store:
 
 
 def _engine(url: str | URL, **options: Any) -> AsyncEngine:
-    # Parameters hold personal data, so errors never show them. The dict keeps compiled bulk statements (see bulk.py).
-    return create_async_engine(url, hide_parameters=True, execution_options={"bulk_statements": {}}, **options)
+    # Parameters hold personal data, so errors never show them.
+    return create_async_engine(url, hide_parameters=True, execution_options={"bulk": bulk.Memory()}, **options)
 
 
 def _dress(engine: AsyncEngine, begin: str, pragmas: tuple[str, ...]) -> None:

@@ -50,7 +50,7 @@ async def put(store: Store, conn: AsyncConnection, records: Iterable[tuple[str, 
 
 
 async def take(store: Store, *, limit: int, lease: float = 60.0) -> list[Hint]:
-    """Up to `limit` due hints, the longest due first. Should their taker die, they are due again after `lease` seconds."""
+    """Up to `limit` due hints, the longest due first; should their taker die, due again after `lease` seconds."""
     now = store.clock.now()
     columns = (*(hint.c[name] for name in _KEY), hint.c.stored, hint.c.revision, hint.c.attempts, hint.c.error)
     statement = select(*columns).where(hint.c.due <= now).order_by(hint.c.due).limit(limit)

@@ -21,8 +21,8 @@ async def draw(conn: AsyncConnection, pattern: str, now: int, *, tz: str = "UTC"
     """The next number of `pattern` at `now` (epoch ms), counted in the transaction of `conn`.
 
     `{yyyy}`, `{yy}`, `{MM}`, `{dd}` (together, as in `{yyMM}`) are the date in `tz`; `{0000}` is the count, at least
-    that wide. The count begins at 1 again with each new date. Another transaction that draws from the same sequence waits until
-    this one ends: no number is given twice. Raises InvalidInput for a pattern without exactly one count.
+    that wide. The count begins at 1 again with each new date. Another transaction that draws from the same sequence
+    waits until this one ends: no number is given twice. Raises InvalidInput for a pattern without exactly one count.
     """
     return (await draw_many(conn, pattern, now, 1, tz=tz))[0]
 

@@ -1,6 +1,7 @@
 """The ID map: which records of which systems are the same thing, and what is known of their content."""
 
 from hub.store.identities.joining import NewIdentity, add, link, merge, one_of, put, split, unlink
+from hub.store.identities.people import EXPORT_COLUMNS, ImportReport, Shown, export, find, import_rows, show
 from hub.store.identities.references import Ask, Resolved, objects_of, resolve
 from hub.store.identities.rows import (
     Identity,
@@ -21,20 +22,26 @@ from hub.store.identities.rows import (
 from hub.store.identities.shadows import Shadow, doubt, forget, put_shadows, shadows
 
 __all__ = [
+    "EXPORT_COLUMNS",
     "Ask",
     "Identity",
     "IdentityTaken",
+    "ImportReport",
     "Key",
     "NewIdentity",
     "Resolved",
     "Shadow",
+    "Shown",
     "add",
     "by_ids",
     "by_keys",
     "by_numbers",
     "doubt",
     "ensure",
+    "export",
+    "find",
     "forget",
+    "import_rows",
     "link",
     "lock_entities",
     "merge",
@@ -48,6 +55,7 @@ __all__ = [
     "rows_of",
     "set_usable",
     "shadows",
+    "show",
     "split",
     "tombstone",
     "unlink",
