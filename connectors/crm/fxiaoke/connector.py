@@ -97,6 +97,9 @@ class FxiaokeConnector:
     async def describe(self, object: str) -> ObjectSchema:
         return await self._describer.schema(object)
 
+    def catalogue(self, object: str) -> ObjectSchema:
+        return self._describer.catalogue(object)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from hub.domain.schema import ObjectSchema
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Described:
+    """One object without its tables, as it was described until `until` (seconds of the monotonic clock)."""
+
     schema: ObjectSchema
     live: frozenset[str]
     until: float
@@ -31,7 +34,8 @@ class Describer:
         self._client = client
         self._stock = Stock.load()
         self._catalogue = self._stock.catalogue(settings.timezone, settings.stamp_field, settings.details)
-        self._known: dict[str, _Known] = {}
+        self._described: dict[str, _Described] = {}
+        self._turn = asyncio.Lock()  # many who ask for the same object at once share one call
 
     async def objects(self) -> list[ObjectInfo]:
         answered = await self._client.read(OBJECTS, {"includeNull": False})
@@ -43,19 +47,28 @@ class Describer:
 
     async def schema(self, object: str) -> ObjectSchema:
         """The schema with its tables; the catalogue's where describe has no answer for an object that it knows."""
-        known = self._known.get(object)
-        if known is None or known.until <= self._kit.clock.monotonic():
-            flat, live = await self._flat(object)
-            details = [(await self._flat(name))[0] for name in self._details(object)]
-            until = self._kit.clock.monotonic() + self._settings.describe_seconds
-            known = self._known[object] = _Known(with_tables(flat, details), live, until)
-        return known.schema
+        master = await self._flat(object)
+        details = [(await self._flat(name)).schema for name in self._details(object)]
+        return with_tables(master.schema, details) if details else master.schema
+
+    def catalogue(self, object: str) -> ObjectSchema:
+        """What the vendor's documents say of an object. Raises NotFound."""
+        return self._catalogue.schema(object)
 
     def live(self, object: str) -> frozenset[str]:
         """The fields of an object (described before) that the vendor works out when it is asked."""
-        return self._known[object].live
+        return self._described[object].live
 
-    async def _flat(self, object: str) -> tuple[ObjectSchema, frozenset[str]]:
+    async def _flat(self, object: str) -> _Described:
+        async with self._turn:
+            known = self._described.get(object)
+            if known is None or known.until <= self._kit.clock.monotonic():
+                schema, live = await self._ask(object)
+                until = self._kit.clock.monotonic() + self._settings.describe_seconds
+                known = self._described[object] = _Described(schema, live, until)
+            return known
+
+    async def _ask(self, object: str) -> tuple[ObjectSchema, frozenset[str]]:
         try:
             answered = await self._client.ask(DESCRIBE, {"data": {"apiName": object, "includeDetail": True}})
         except Refusal as refusal:
