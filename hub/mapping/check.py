@@ -36,14 +36,17 @@ def check_project(
     """Everything that is wrong with the mappings of a project, each alone and all together.
 
     On top of `check_mapping`: references name kinds that some mapping brings, no circle of references waits for ever,
-    and every two-way field has an owner. `params` are the names under `params:` of hub.yaml: using another is an error.
+    and every two-way field has an owner. `params` are the names under `params:` of hub.yaml: using another is an error,
+    and one that nothing uses a warning (without a place).
     """
     kinds = kinds_of(mappings, schemas, project=True)
     report = Report()
     given = None if params is None else frozenset(params)
+    used: set[str] = set()
     for mapping in mappings:
-        checker = _Checker(mapping, schemas, kinds, report, given)
-        checker.run()
+        used |= _Checker(mapping, schemas, kinds, report, given).run()
+    for name in sorted((given or frozenset()) - used):
+        report.problems.append(Problem(f"The parameter {name} is used by no mapping", rule="unused", warning=True))
     check_circles(mappings, report)
     check_owners(mappings, report)
     return _in_order(report.problems)
@@ -80,7 +83,8 @@ class _Checker:
         self.source = self._object(mapping.source.system, mapping.source.object, mapping.source.place)
         self.target = self._object(mapping.target.system, mapping.target.object, mapping.target.place)
 
-    def run(self) -> None:
+    def run(self) -> set[str]:
+        """Report what is wrong; gives the parameters that the mapping uses."""
         self.report.used.clear()
         self._target()
         self._related()
@@ -110,6 +114,7 @@ class _Checker:
         self._unused()
         if self.source is not None:
             check_tests(mapping, self.source, self.schemas, self.report)
+        return {name for what, name in self.report.used if what == "param"}
 
     # ---- the frame ---------------------------------------------------------------------------------------------------
 
@@ -154,7 +159,7 @@ class _Checker:
                 continue
             scope = self.scope
             if related.of is not None:
-                self.report.uses("related", related.of)
+                self.report.uses("related", related.of, related.place)
                 above = self.mapping.related.get(related.of)
                 rows = self.schemas.get((self.mapping.source.system, above.object)) if above else None
                 fields = fields_of(rows) if rows else None
@@ -346,7 +351,7 @@ class _Checker:
             for name in sorted(params - self.params):
                 hint = did_you_mean(name, self.params)
                 message = f"The parameter {name} is not defined under `params:` of hub.yaml{hint}"
-                self.report.error(mapping.place, message, "param")
+                self.report.error(used["param", name], message, "param")
         for case in mapping.tests:
             for name in case.params.keys() - params:
                 hint = did_you_mean(name, params)

@@ -12,6 +12,8 @@ from hub.mapping.model import Cel, Path, Root
 _COMPARED = re.compile(
     r"(?<![\w.])(record|row)((?:\.[A-Za-z_]\w*)+)\s*(?:==|!=)\s*(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)')"
 )
+_AMONG = re.compile(r"(?<![\w.])(record|row)((?:\.[A-Za-z_]\w*)+)\s+in\s*\[([^\[\]]*)\]")
+_LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
 _TYPES = {
     "STRING": FieldType.TEXT,
     "BOOL": FieldType.BOOLEAN,
@@ -60,14 +62,21 @@ class CelChecker:
 
     def _comparisons(self, cel: Cel, scope: Scope) -> None:
         for found in _COMPARED.finditer(cel.text):
-            known = _read(_path(found[1], tuple(found[2].split(".")[1:]), cel, scope), scope)
             literal = found[3] if found[3] is not None else found[4]
-            if known.type in _NO_TEXT:
-                message = f'{known.what} is {_NO_TEXT[known.type]}, and never "{literal}"'
-                scope.report.error(cel.place, message, "cel")
-            elif known.values is not None and literal and literal not in known.values:
-                hint = did_you_mean(literal, known.values) or "; it is one of " + ", ".join(sorted(known.values))
-                scope.report.error(cel.place, f'{known.what} is never "{literal}"{hint}', "enum")
+            _compare(found[1], found[2], literal, cel, scope)
+        for found in _AMONG.finditer(cel.text):
+            for listed in _LITERAL.finditer(found[3]):
+                _compare(found[1], found[2], listed[1] if listed[1] is not None else listed[2], cel, scope)
+
+
+def _compare(root: str, members: str, literal: str, cel: Cel, scope: Scope) -> None:
+    """Report a text that a field never is."""
+    known = _read(_path(root, tuple(members.split(".")[1:]), cel, scope), scope)
+    if known.type in _NO_TEXT:
+        scope.report.error(cel.place, f'{known.what} is {_NO_TEXT[known.type]}, and never "{literal}"', "cel")
+    elif known.values is not None and literal and literal not in known.values:
+        hint = did_you_mean(literal, known.values) or "; it is one of " + ", ".join(sorted(known.values))
+        scope.report.error(cel.place, f'{known.what} is never "{literal}"{hint}', "enum")
 
 
 def _path(root: str, names: tuple[str, ...], cel: Cel, scope: Scope) -> Path | None:

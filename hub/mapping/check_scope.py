@@ -33,7 +33,7 @@ class Report:
     """All that is found, and the names that are used on the way."""
 
     problems: list[Problem] = field(default_factory=list)
-    used: set[tuple[str, str]] = field(default_factory=set)  # ('let' | 'lookup' | 'related' | 'param', name)
+    used: dict[tuple[str, str], Place] = field(default_factory=dict)  # ('let' | 'lookup' | 'related' | 'param', name)
 
     def error(self, place: Place, message: str, rule: str) -> None:
         self._add(Problem(message, place, rule=rule))
@@ -41,8 +41,8 @@ class Report:
     def warning(self, place: Place, message: str, rule: str) -> None:
         self._add(Problem(message, place, rule=rule, warning=True))
 
-    def uses(self, what: str, name: str) -> None:
-        self.used.add((what, name))
+    def uses(self, what: str, name: str, place: Place) -> None:
+        self.used.setdefault((what, name), place)
 
     def _add(self, problem: Problem) -> None:
         if problem not in self.problems:
@@ -124,7 +124,7 @@ class Scope:
         """What a path gives; an unknown name is reported at the path's place."""
         match path.root:
             case "param":
-                self.report.uses("param", path.name)
+                self.report.uses("param", path.name, path.place)
                 return Known(f"param.{path.name}")
             case "let":
                 return self._let(path)
@@ -141,7 +141,7 @@ class Scope:
 
     def _let(self, path: Path) -> Known:
         name = path.name.partition(".")[0]
-        self.report.uses("let", name)
+        self.report.uses("let", name, path.place)
         if name not in self.mapping.let:
             hint = did_you_mean(name, self.mapping.let)
             self.report.error(path.place, f"let.{name}: there is no such name under `let:`{hint}", "let")
@@ -171,7 +171,7 @@ class Scope:
 
     def _related(self, path: Path) -> Known:
         name = path.related or ""
-        self.report.uses("related", name)
+        self.report.uses("related", name, path.place)
         related = self.mapping.related.get(name)
         if related is None:
             hint = did_you_mean(name, self.mapping.related)

@@ -101,7 +101,7 @@ class ValueChecker:
             case Const(value):
                 return constant(value)
             case Param(name):
-                scope.report.uses("param", name)
+                scope.report.uses("param", name, expr.places.get("param", expr.place))
                 return Known(f"the parameter {name}")
             case CelValue(cel):
                 return self.cel.value(cel, scope)
@@ -205,7 +205,7 @@ class ValueChecker:
 
     def _lookup(self, lookup: Lookup, expr: Expr, known: Known, scope: Scope) -> Known:
         tables = scope.mapping.lookups
-        scope.report.uses("lookup", lookup.table)
+        scope.report.uses("lookup", lookup.table, lookup.place)
         table = tables.get(lookup.table)
         if table is None:
             hint = did_you_mean(lookup.table, tables)

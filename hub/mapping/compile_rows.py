@@ -8,14 +8,15 @@ from dataclasses import is_dataclass, replace
 from typing import Any
 
 from hub.domain.schema import Field, FieldType
-from hub.domain.values import renderer
+from hub.domain.values import DoesNotFit, parser, renderer
 from hub.mapping.compile_scope import Scope
-from hub.mapping.compile_values import TEXTS, ValueBuild
+from hub.mapping.compile_values import TEXTS, ValueBuild, has_steps
 from hub.mapping.expressions_cel import uses
-from hub.mapping.model import Cel, Const, Each, Expr, FieldRule, FixedRows, Lookup, Path, Ref, RunningNumber
+from hub.mapping.model import Cel, Const, Each, Expr, FieldRule, FixedRows, From, Lookup, Path, Ref, RunningNumber
 from hub.mapping.runtime import free
 
 _INLINE = TEXTS - {FieldType.ENUM}
+_NUMBERS = frozenset({FieldType.DECIMAL, FieldType.MONEY})
 
 
 class FieldBuild(ValueBuild):
@@ -52,22 +53,63 @@ class FieldBuild(ValueBuild):
                     code.line(f"numbers[{name}] = {code.bind(expr.origin.pattern)}")
             return
         label = scope.label(rule.name)
+        if self._constant(name, expr, shape, out):
+            return
         with self.caught(label):
             if self.trace:
                 code.line(f"trace_field({label})")
+            if self._copied(name, expr, shape, scope, out):
+                return
             takes = shape.takes if shape is not None else "id"
             v = self.value(expr, scope, takes=takes, owes=label)
             if self.collect:
                 return
             with code.block(f"if {v} is not ABSENT"):
-                self.rendered(v, shape)
-                if self.trace:
-                    code.line(f"trace({code.bind('written')}, {v})")
-                if self._clears(expr):
-                    code.line(f"{out}[{name}] = {v}")
-                else:
-                    with code.block(f"if {v} is not None"):
-                        code.line(f"{out}[{name}] = {v}")
+                self._written(v, name, expr, shape, out)
+
+    def _written(self, v: str, name: str, expr: Expr, shape: Field | None, out: str) -> None:
+        code = self.code
+        self.rendered(v, shape)
+        if self.trace:
+            code.line(f"trace({code.bind('written')}, {v})")
+        if self._clears(expr):
+            code.line(f"{out}[{name}] = {v}")
+        else:
+            with code.block(f"if {v} is not None"):
+                code.line(f"{out}[{name}] = {v}")
+
+    def _constant(self, name: str, expr: Expr, shape: Field | None, out: str) -> bool:
+        """A constant is rendered once, here; one that does not fit is left to fail with the record."""
+        if self.trace or self.collect or not isinstance(expr.origin, Const) or has_steps(expr):
+            return False
+        value = expr.origin.value
+        if value is None or isinstance(value, (list, dict)):
+            return False
+        try:
+            written = renderer(shape)(value) if shape is not None else free(value)
+        except DoesNotFit:
+            return False
+        self.code.line(f"{out}[{name}] = {self.code.bind(written)}")
+        return True
+
+    def _copied(self, name: str, expr: Expr, shape: Field | None, scope: Scope, out: str) -> bool:
+        """A text that goes over as it is, the commonest field of all, takes the short way."""
+        origin = expr.origin
+        if self.trace or self.collect or not isinstance(origin, From) or len(origin.paths) != 1 or has_steps(expr):
+            return False
+        read = self.read(origin.paths[0], scope)
+        plain = shape is not None and shape.type in _INLINE and not shape.many and shape.length is None
+        if not plain or read.many or read.parsed or read.field is None or read.field.many:
+            return False
+        if read.field.type not in TEXTS or not self._clears(expr):
+            return False
+        code, v = self.code, self.code.name()
+        code.line(f"{v} = {read.code}")
+        with code.block(f"if {v}.__class__ is str"):
+            code.line(f"{out}[{name}] = None if not {v} or {v}.isspace() else {v}")
+        with code.block(f"elif {v} is not ABSENT"):
+            code.line(f"{out}[{name}] = {v} if {v} is None else {code.bind(parser(read.field))}({v})")
+        return True
 
     def _clears(self, expr: Expr) -> bool:
         return (expr.null or self.spec.null) == "clear" or (
@@ -82,6 +124,12 @@ class FieldBuild(ValueBuild):
                 code.line(f"{v} = {code.bind(free)}({v})")
             return
         render = code.bind(renderer(shape))
+        if shape.type in _NUMBERS and shape.scale is None and shape.length is None and not shape.many:
+            with code.block(f"if {v}.__class__ is Decimal"):
+                code.line(f"{v} = decimal_text({v})")
+            with code.block(f"elif {v} is not None"):
+                code.line(f"{v} = {render}({v})")
+            return
         if shape.type not in _INLINE or shape.many:
             with code.block(f"if {v} is not None"):
                 code.line(f"{v} = {render}({v})")
@@ -110,7 +158,8 @@ class FieldBuild(ValueBuild):
             if each.value is not None:
                 self._scalars(rule, each, shape, scope, out, f"members_of({read.code})", read.field)
                 return
-            code.line(f"{source} = rows_of({read.code})")
+            checked = each.path.related is not None and not each.path.name
+            code.line(f"{source} = {read.code}" if checked else f"{source} = rows_of({read.code})")
             with code.block(f"if {source} is not ABSENT"):
                 self._walk(rule, each, shape, source, self._row_fields(each))
 
@@ -182,11 +231,12 @@ class FieldBuild(ValueBuild):
         else:
             read = f"str({inner.index})"
         code.line(f"{key} = {read}")
-        with code.block(f"if {key} is ABSENT or is_blank({key})"):
-            message = "the source row has no key"
-            code.line(f"errors.append(wrong({inner.label('key')}, DoesNotFit('key', {message!r})))")
-            code.line("continue")
-        code.line(f"{key} = key_text({key})")
+        with code.block(f"if {key}.__class__ is not str or not {key}"):
+            with code.block(f"if {key} is ABSENT or is_blank({key})"):
+                message = "the source row has no key"
+                code.line(f"errors.append(wrong({inner.label('key')}, DoesNotFit('key', {message!r})))")
+                code.line("continue")
+            code.line(f"{key} = key_text({key})")
         with code.block(f"if {key} in {keys}"):
             message = "two source rows have the same key"
             code.line(f"errors.append(wrong({inner.label('key')}, DoesNotFit('key', {message!r})))")

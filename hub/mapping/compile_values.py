@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from hub.domain.errors import Place
-from hub.domain.schema import FieldType
+from hub.domain.schema import FieldType, Wire
 from hub.domain.values import decimal_text, parser
 from hub.mapping.compile_scope import Build, Read, Scope, single
 from hub.mapping.expressions import (
@@ -151,7 +151,10 @@ class ValueBuild(Build):
 
     def _rounded(self, v: str, expr: Expr) -> None:
         rounding = self.code.bind(ROUNDING[expr.round or "half_up"])
-        with self.code.block(f"if {v} is not None and {v} is not ABSENT and {v}.__class__ is not list"):
+        step = self.code.bind(Decimal(1).scaleb(-(expr.scale or 0)))
+        with self.code.block(f"if {v}.__class__ is Decimal"):
+            self.code.line(f"{v} = {v}.quantize({step}, {rounding})")
+        with self.code.block(f"elif {v} is not None and {v} is not ABSENT and {v}.__class__ is not list"):
             self.code.line(f"{v} = quantize({v}, {int(expr.scale or 0)}, {rounding})")
 
     def traced(self, step: str, v: str) -> None:
@@ -289,18 +292,19 @@ class ValueBuild(Build):
     # ---- the steps ----
 
     def _steps(self, v: str, expr: Expr, scope: Scope, read: Read, takes: str, owes: str | None, bare: bool) -> None:
-        if expr.calc is None and isinstance(expr.origin, Const) and _has_no_steps(expr):
+        if isinstance(expr.origin, Const) and not has_steps(expr):
             return
         code = self.code
         guard = f"if {v} is not ABSENT" if expr.origin is not None else "if True"
         with code.block(guard):
             self._text_steps(v, expr, read)
             if expr.default is not None:
-                with code.block(f"if is_blank({v})"):
+                with code.block(f"if {v} is None or is_blank({v})"):
                     code.line(f"{v} = {self.value(expr.default, scope)}")
                 self.traced("default", v)
-            self._parsed(v, read, expr)
-            self._converted(v, expr, read)
+            if not self._day_of_instant(v, expr, read):
+                self._parsed(v, read, expr)
+                self._converted(v, expr, read)
             if expr.calc is not None:
                 self._calc(v, expr.calc, scope)
                 self.traced("calc", v)
@@ -361,6 +365,19 @@ class ValueBuild(Build):
         with self.code.block(f"if {v} is not None and {v} is not ABSENT"):
             self.code.line(f"{v} = {self.code.bind(convert)}({v})")
         self.traced("as", v)
+
+    def _day_of_instant(self, v: str, expr: Expr, read: Read) -> bool:
+        """`as: date` of milliseconds: read as a day of the zone at once."""
+        found = read.field
+        if expr.as_ != "date" or found is None or read.parsed or found.many or found.wire is not Wire.EPOCH_MS:
+            return False
+        if found.type is not FieldType.DATETIME:
+            return False
+        day = parser(replace(found, type=FieldType.DATE, tz=expr.tz or found.tz))
+        with self.code.block(f"if {v} is not None"):
+            self.code.line(f"{v} = {self.code.bind(day)}({v})")
+        self.traced("as", v)
+        return True
 
     def _lookup(self, v: str, expr: Expr, scope: Scope) -> None:
         lookup = expr.lookup
@@ -528,7 +545,7 @@ class ValueBuild(Build):
             if read.many or (read.field is not None and read.field.many):
                 self.wrong(f"`calc`: `{text}` is a list.", calc.place, "sum it in a `let` first", "calc")
             self.code.line(f"{made} = {read.code}")
-        with self.code.block(f"if {made} is not ABSENT and {made} is not None"):
+        with self.code.block(f"if {made} is not ABSENT"):
             self.code.line(f"{made} = as_decimal({made})")
         return made
 
@@ -554,19 +571,12 @@ def spec_place(build: Build, name: str) -> Place:
     return build.spec.let[name].place
 
 
-def _has_no_steps(expr: Expr) -> bool:
-    steps = (
-        expr.trim,
-        expr.case,
-        expr.split,
-        expr.replace,
-        expr.default,
-        expr.as_,
-        expr.multiply,
-        expr.lookup,
-        expr.ref,
+def has_steps(expr: Expr) -> bool:
+    """Whether anything happens to a value between where it starts and where it is written."""
+    bare = Expr(
+        expr.place, expr.origin, null=expr.null, on=expr.on, owner=expr.owner, list=expr.list, places=expr.places
     )
-    return not any(step for step in steps)
+    return expr != bare
 
 
 def _json(value: Any) -> Any:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 
 from hub.domain.schema import Field, FieldType, Wire
-from hub.domain.values import DoesNotFit, decimal_text, is_blank, mask, parse
+from hub.domain.values import DoesNotFit, decimal_text, is_blank, mask, parse, to_decimal
 
 PLUGINS = "crm_hub.functions"
 MAX_SCALE_DIGITS = 60
@@ -67,7 +67,7 @@ def as_text(value: Any) -> str:
 
 def as_decimal(value: Any) -> Decimal | None:
     """A number as an exact decimal; None stays None."""
-    return parse(_NUMBER, value) if value.__class__ is not Decimal else value
+    return value if value.__class__ is Decimal else to_decimal(value)
 
 
 _NUMBER = Field("", FieldType.DECIMAL)
@@ -176,17 +176,26 @@ def aggregate(function: str, values: Any, field: Field | None) -> Any:
     if values is ABSENT or values is None:
         return values
     members = values if isinstance(values, list) else [values]
+    if function == "sum":
+        return _total(members)
     kept = [member for member in members if not is_blank(member)]
     if function == "count":
         return len(kept)
     if function in ("first", "last"):
         found = kept[0 if function == "first" else -1] if kept else None
         return parse(field, found) if field is not None else found
-    shape = field if field is not None and function != "sum" and field.type in _ORDERED else _NUMBER
+    shape = field if field is not None and field.type in _ORDERED else _NUMBER
     read: list[Any] = [parse(shape, member) for member in kept]
-    if function == "sum":
-        return sum(read, Decimal(0))
     return (min if function == "min" else max)(read) if read else None
+
+
+def _total(members: list[Any]) -> Decimal:
+    total = Decimal(0)
+    for member in members:
+        number = to_decimal(member)
+        if number is not None:
+            total += number
+    return total
 
 
 _ORDERED = frozenset({FieldType.DATE, FieldType.DATETIME, FieldType.TIME})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from decimal import DivisionByZero, InvalidOperation
+from decimal import Decimal, DivisionByZero, InvalidOperation
 from typing import Any
 
-from hub.domain.values import DoesNotFit, is_blank, mask
+from hub.domain.values import DoesNotFit, decimal_text, is_blank, mask
 from hub.mapping import functions
 from hub.mapping.expressions_cel import seen
 from hub.mapping.functions import ABSENT, as_text
@@ -60,9 +60,12 @@ def rows_of(value: Any) -> Any:
         return ABSENT
     if is_blank(value):
         return []
-    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
-        return value
-    raise DoesNotFit("rows", "this is no list of rows")
+    if not isinstance(value, list):
+        raise DoesNotFit("rows", "this is no list of rows")
+    for row in value:
+        if not isinstance(row, dict):
+            raise DoesNotFit("rows", "this is no list of rows")
+    return value
 
 
 def members_of(value: Any) -> Any:
@@ -135,7 +138,7 @@ def cel_rows(rows: Any, converters: Mapping[str, Callable[[Any], Any]]) -> Any:
 
 
 def wrong(field: str, error: Exception) -> FieldError:
-    """What a person reads of a value that did not fit. An unforeseen error is told by type: its text may hold values."""
+    """What a person reads of a value that did not fit; an unforeseen error by its type, for its text may hold values."""
     if isinstance(error, DoesNotFit):
         return FieldError(field, error.rule, f"{field}: {error.message}")
     if isinstance(error, DivisionByZero) or (isinstance(error, InvalidOperation) and "Division" in str(error)):
@@ -201,14 +204,14 @@ def match_key(
     out: Mapping[str, Any], fields: tuple[tuple[str, str | None], ...], veto: tuple[str, ...]
 ) -> MatchKey | None:
     """The key by which a record is recognised; None when a field is empty, for empty values never match."""
-    values = {name: out.get(name) for name, _ in fields}
-    if any(is_blank(value) for value in values.values()):
-        return None
-    return MatchKey(
-        fields=values,
-        veto={name: out[name] for name in veto if not is_blank(out.get(name))},
-        normalise={name: normaliser for name, normaliser in fields if normaliser},
-    )
+    values = {}
+    for name, _ in fields:
+        value = out.get(name)
+        if is_blank(value):
+            return None
+        values[name] = value
+    against = {name: out[name] for name in veto if not is_blank(out.get(name))} if veto else {}
+    return MatchKey(values, against, {name: normaliser for name, normaliser in fields if normaliser})
 
 
 def changed(before: Any, after: Any, from_: frozenset[Any] | None, to: frozenset[Any] | None) -> bool:
@@ -267,6 +270,7 @@ NAMES: Mapping[str, Any] = {
     "as_text": as_text,
     "decided": decided,
     "column": functions.column,
+    "decimal_text": decimal_text,
     "formatted": functions.formatted,
     "grouped": functions.grouped,
     "joined": functions.joined,
@@ -275,6 +279,7 @@ NAMES: Mapping[str, Any] = {
     "share": functions.share,
     "split_text": functions.split_text,
     "EMPTY": {},
+    "Decimal": Decimal,
     "DoesNotFit": DoesNotFit,
     "FieldError": FieldError,
 }

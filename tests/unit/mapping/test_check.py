@@ -406,6 +406,11 @@ ERRORS = {
         'when: «record.status != "loost"',
         'status is never "loost"; did you mean lost?',
     ),
+    "an option in a list in CEL": (
+        'when: record.status != "lost"',
+        "when: «record.status in ['open', 'wonn']",
+        'status is never "wonn"; did you mean won?',
+    ),
     "a flag compared with a text in CEL": (
         'when: record.status != "lost"',
         'when: «record.urgent == "A"',

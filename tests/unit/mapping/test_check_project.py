@@ -163,8 +163,14 @@ def test_fields_that_only_cross_are_no_pair() -> None:
 
 
 def test_a_parameter_that_hub_yaml_lacks_is_an_error() -> None:
-    assert check(outward("customer", "tax: {param: ogr}"), params=("org",)) == [
-        "customer-to-erp.yaml:1:1: The parameter ogr is not defined under `params:` of hub.yaml; did you mean org?"
+    assert check(outward("customer", "tax: {param: ogr}", "limit: {param: org}"), params=("org",)) == [
+        "customer-to-erp.yaml:7:9: The parameter ogr is not defined under `params:` of hub.yaml; did you mean org?"
+    ]
+
+
+def test_a_parameter_of_hub_yaml_that_no_mapping_uses_is_called_out() -> None:
+    assert check(outward("customer", "tax: {param: org}"), params=("org", "old")) == [
+        "warning: The parameter old is used by no mapping"
     ]
 
 

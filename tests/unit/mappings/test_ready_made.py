@@ -9,7 +9,7 @@ import pytest
 
 from connectors.crm.fxiaoke.schema import Stock
 from connectors.erp.kingdee.catalogue import load_forms
-from hub.mapping.check import check_project
+from hub.mapping.check import check_mapping, check_project
 from hub.mapping.check_scope import Schemas
 from hub.mapping.load import load
 from hub.mapping.model import Case, MappingSpec
@@ -103,3 +103,34 @@ def test_their_own_tests_can_fail(name: str, schemas: Schemas) -> None:
     spec = mapping(name)
     hollow = replace(spec, fields={}, match=(), when=None, require=())
     assert not all(report.passed for report in run_tests(hollow))
+
+
+def test_a_field_that_a_tenant_lacks_is_always_found(schemas: Schemas) -> None:
+    """Take any field that a mapping writes out of the target: the check names it, at its own line."""
+    for name in NAMES:
+        spec = mapping(name)
+        key = (spec.target.system, spec.target.object)
+        for rule in spec.fields.values():
+            fields = {field: shape for field, shape in schemas[key].fields.items() if field != rule.name}
+            problems = check_mapping(spec, {**schemas, key: replace(schemas[key], fields=fields)})
+            lines = {problem.place.line for problem in problems if problem.place and rule.name in problem.message}
+            assert rule.place.line in lines, f"{name}: {rule.name}"
+
+
+def test_the_check_survives_whatever_is_missing(schemas: Schemas) -> None:
+    """Without any one object or field of either side it still ends, and every problem has its place in the file."""
+    for name in NAMES:
+        spec = mapping(name)
+        last = len((FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines())
+        sides = {(spec.source.system, spec.source.object), (spec.target.system, spec.target.object)}
+        for key in sides:
+            without = [{one: shape for one, shape in schemas.items() if one != key}]
+            without += [
+                {**schemas, key: replace(schemas[key], fields=dict(list(schemas[key].fields.items())[count:]))}
+                for count in range(1, len(schemas[key].fields) + 1, 5)
+            ]
+            for known in without:
+                for problem in check_mapping(spec, known):
+                    assert problem.place is not None
+                    assert 1 <= problem.place.line <= last
+                    assert problem.place.column >= 1
