@@ -15,7 +15,7 @@ from hub.domain.schema import Field, FieldType, Wire
 
 MAX_DIGITS = 40
 
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
+_MILLISECONDS = re.compile(r"-?[0-9]{1,15}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_EPOCH_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 
@@ -44,7 +44,9 @@ def _unfit(rule: str, wanted: str, value: Any) -> DoesNotFit:
 
 def is_blank(value: Any) -> bool:
     """Whether a value counts as empty: null, blank text, an empty list or map."""
-    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {}, ())
+    if value.__class__ is str:
+        return not value or value.isspace()
+    return value is None or (isinstance(value, (list, dict, tuple)) and not value)
 
 
 # ---- reading: a system's shape -> Python -----------------------------------------------------------------------------
@@ -82,19 +84,29 @@ def _integer(field: Field, value: Any) -> int | None:
     return int(number)
 
 
-def _decimal(field: Field, value: Any) -> Decimal | None:
-    if isinstance(value, str):
-        text = value.strip()
-        if not text:
-            return None
-        if _DECIMAL.fullmatch(text):
-            return Decimal(text)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) < 10**MAX_DIGITS:
-            return Decimal(value)
-    elif isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= MAX_DIGITS:
-        return value
+def to_decimal(value: Any) -> Decimal | None:
+    """A number as an exact decimal; None if it is empty. Raises DoesNotFit: floats are not exact."""
+    if value.__class__ is str:
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            if not value.strip():
+                return None
+            raise _unfit("decimal", "a decimal number", value) from None
+        if number.is_finite() and -MAX_DIGITS <= number.adjusted() <= MAX_DIGITS and "_" not in value:
+            return number
+    elif isinstance(value, Decimal):
+        if value.is_finite() and abs(value.adjusted()) <= MAX_DIGITS:
+            return value
+    elif value is None:
+        return None
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**MAX_DIGITS:
+        return Decimal(value)
     raise _unfit("decimal", "a decimal number", value)
+
+
+def _decimal(field: Field, value: Any) -> Decimal | None:
+    return to_decimal(value)
 
 
 _FLAGS: dict[Wire, dict[Any, bool]] = {
@@ -123,10 +135,10 @@ def _boolean(field: Field, value: Any) -> bool | None:
 
 def _from_epoch(value: Any) -> datetime | None:
     """An instant given as milliseconds; None if the value is no number at all."""
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value.strip()):
+    if value.__class__ is not int:
+        if not isinstance(value, str) or not _MILLISECONDS.fullmatch(value.strip()):
+            return None
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
     if abs(value) > _MAX_EPOCH_MS:
         raise _unfit("datetime", "a time", value)
     try:
@@ -245,7 +257,8 @@ def render(field: Field, value: Any) -> Value:
 
 def decimal_text(value: Decimal) -> str:
     """A decimal as plain digits, never with an exponent."""
-    return format(value, "f")
+    text = str(value)
+    return format(value, "f") if "E" in text else text
 
 
 def _render_text(field: Field, value: Any) -> Value:
@@ -433,12 +446,12 @@ def _frozen(value: Any) -> Hashable:
 
 
 def parser(field: Field) -> Callable[[Any], Any]:
-    """`parse` made ready for one field; faster where many values are read."""
-    return partial(parse if field.many else _PARSE[field.type], field)
+    """`parse` made ready for one field; faster where many values are read. It is not given None or ``."""
+    if field.many:
+        return partial(parse, field)
+    return to_decimal if _PARSE[field.type] is _decimal else partial(_PARSE[field.type], field)
 
 
 def renderer(field: Field) -> Callable[[Any], Value]:
-    """`render` made ready for one field; it is not given None."""
-    if field.many or field.type not in (FieldType.DECIMAL, FieldType.MONEY):
-        return partial(render, field)
-    return partial(_render_decimal, field)
+    """`render` made ready for one field; it is not given None or ``."""
+    return partial(render if field.many else _RENDER[field.type], field)
