@@ -162,7 +162,8 @@ class FxiaokeClient:
         code = str(answer["errorCode"])
         if code == "0":
             return Answered(answer, response.asked, response.answered)
-        text = f"{answer.get('errorMessage')} / {answer.get('errorDescription')}"
+        words = (answer.get("errorMessage"), answer.get("errorDescription"))
+        text = " / ".join(dict.fromkeys(str(word) for word in words if word)) or "no words"
         message = f"{path}: {self._http.redact(text)} (errorCode {code}, traceId {answer.get('traceId')})"
         refusal = Refusal(path, code, message, self._errors.judge(code, text))
         if refusal.verdict.retry is Retry.WAIT and refusal.verdict.kind is OutcomeKind.NOT_EXECUTED:

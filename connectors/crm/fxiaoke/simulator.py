@@ -164,6 +164,7 @@ class FxiaokeSimulator(Simulator):
             return HTMLResponse("<html><body>302 Found</body></html>", 302, {"Location": "https://www.fxiaoke.com/"})
         trace = request.query_params.get("thirdTraceId")
         self.traces.append(trace)
+        user = "null"
         try:
             body = orjson.loads(await request.body() or b"{}")
             if not isinstance(body, dict):
@@ -174,14 +175,15 @@ class FxiaokeSimulator(Simulator):
             if handler is None or request.method != "POST":
                 raise Denied(10006, f"the request uri=[{path}], apiName=[null] is not exists")
             call = self._admitted(path, request, body)
+            user = call.actor.user
             if self.tenant.switches.strict_trace and not trace:
                 raise Denied(10001, "the parameter thirdTraceId is missing or illegal")
-            return self._envelope(0, "OK", description="success", user=call.actor.user, **handler(call))
+            return self._envelope(0, "OK", description="success", user=user, **handler(call))
         except Denied as denied:
             return self._envelope(denied.code, denied.message, description=denied.description, **denied.more)
         except Refused as refused:
             described = "offset 不能超过10000" if refused.kind == "offset" else refused.message
-            return self._envelope(self.codes[refused.kind], refused.message, description=described)
+            return self._envelope(self.codes[refused.kind], refused.message, description=described, user=user)
         except orjson.JSONDecodeError:
             return self._envelope(12004, "the body is illegal")
 
