@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from connectors.erp.kingdee.connector import KingdeeConnector
 from connectors.erp.kingdee.simulator import KingdeeSimulator
@@ -26,7 +26,7 @@ class KingdeeHarness(Harness):
     read_op = "^ExecuteBillQuery$"
     get_op = "^ExecuteBillQuery$"
     find_op = "^ExecuteBillQuery$"
-    step_ops: Mapping[str, str] = {"submit": "^Submit$", "audit": "^Audit$"}
+    step_ops: ClassVar[Mapping[str, str]] = {"submit": "^Submit$", "audit": "^Audit$"}
 
     @property
     def manifest(self) -> Manifest:

@@ -10,15 +10,17 @@ from hub.connector.conformance.bench import Bench, Broken, bench
 from hub.connector.conformance.harness import Harness
 from hub.connector.faults import FaultKind
 
-__all__ = ["Bench", "Broken", "Case", "Harness", "bench", "cases", "prove", "prove_exempt"]
+__all__ = ["Bench", "Broken", "Case", "Harness", "bench", "cases", "prove", "prove_exempt", "rules"]
 
 Run = Callable[[Bench], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case: its name (that `manifest.exempt` may name), the rule that it proves, and the proof."""
+    """One case: the part of the guide it belongs to, its name (that `manifest.exempt` may name), the rule that it
+    proves, and the proof."""
 
+    part: str
     name: str
     rule: str
     run: Run
@@ -41,23 +43,36 @@ async def prove(harness: Harness, case: Case) -> None:
 
 def cases() -> tuple[Case, ...]:
     """The whole suite, in the order of the connector guide."""
+    paging = [cases_read.paging(count, what) for count, what in _COUNTS]
+    lost = [
+        cases_fault.unanswered(kind, what, commits=commits, timeout=timeout) for kind, what, commits, timeout in _LOST
+    ]
     return (
-        *map(_named, _SCHEMA),
-        *(Case(*cases_read.paging(count, what)) for count, what in _COUNTS),
-        *map(_named, _READ),
-        *map(_named, _WRITE),
-        *(
-            Case(*cases_fault.unanswered(kind, what, commits=commits, timeout=timeout))
-            for kind, what, commits, timeout in _LOST
-        ),
-        *map(_named, _FAULT),
-        *map(_named, _TOKEN),
-        *map(_named, _WEBHOOK),
+        *_named("What it says of itself", _SCHEMA),
+        *(Case("Reading", *each) for each in paging),
+        *_named("Reading", _READ),
+        *_named("Writing", _WRITE),
+        *(Case("When things fail", *each) for each in lost),
+        *_named("When things fail", _FAULT),
+        *_named("Log-ins", _TOKEN),
+        *_named("Webhooks", _WEBHOOK),
     )
 
 
-def _named(run: Run) -> Case:
-    return Case(run.__name__, (run.__doc__ or "").strip(), run)
+def rules() -> str:
+    """The rules as Markdown for the connector guide: a table for each part, each rule beside its case."""
+    lines: list[str] = []
+    part = None
+    for case in cases():
+        if case.part != part:
+            part = case.part
+            lines += ["", f"### {part}", "", "| rule | case |", "| --- | --- |"]
+        lines.append(f"| {' '.join(case.rule.split())} | `{case.name}` |")
+    return "\n".join(lines[1:])
+
+
+def _named(part: str, runs: tuple[Run, ...]) -> list[Case]:
+    return [Case(part, run.__name__, (run.__doc__ or "").strip(), run) for run in runs]
 
 
 _COUNTS: tuple[tuple[Callable[[int], int], str], ...] = (

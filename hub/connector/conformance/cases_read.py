@@ -77,7 +77,7 @@ async def incremental_read_sees_changes(bench: Bench) -> None:
 
 
 async def since_bounds_a_first_read(bench: Bench) -> None:
-    """A first read with `since` MUST bring everything from then on, and need not bring what is older."""
+    """A first read with `since` MUST bring everything from then on, and nothing that is hours older."""
     old = await bench.seed(2)
     bench.simulator.clock.advance(7200)
     since = bench.simulator.clock.now()

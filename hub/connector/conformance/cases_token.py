@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from hub.connector.conformance.bench import Bench, must
+from hub.connector.contract import Op, Write
 from hub.connector.faults import FaultKind
 from hub.domain.errors import CredentialsRefused, HubError
 from hub.domain.outcome import OutcomeKind
@@ -54,9 +55,14 @@ async def two_connectors_share_one_login(bench: Bench) -> None:
 async def wrong_credentials_are_refused_in_words(bench: Bench) -> None:
     """A read with wrong credentials MUST raise CredentialsRefused with a hint; a write MUST be not executed."""
     await bench.seed(1)
-    connector = bench.reads(bench.another(bench.harness.wrong(bench.settings), fresh_tokens=True))
+    connector = bench.another(bench.harness.wrong(bench.settings), fresh_tokens=True)
+    write = Write(Op.CREATE, fields=bench.harness.sample(1))
+    (outcome,) = await bench.writes(connector).write(bench.object, [write])
+    bench.show(outcome)
+    must(outcome.kind is OutcomeKind.NOT_EXECUTED, f"a write with wrong credentials ended as {outcome.kind}")
+    bench.truthful([outcome], [1])
     try:
-        await connector.get(bench.object, ["1"])
+        await bench.reads(connector).get(bench.object, ["1"])
     except CredentialsRefused as error:
         bench.show(error)
         must(error.hint, "refused credentials come without a hint")

@@ -70,7 +70,7 @@ async def nothing_is_written_for_nothing(bench: Bench) -> None:
 
 
 async def update_of_gone_is_gone(bench: Bench) -> None:
-    """An update of a removed record MUST be gone, or rejected with get saying gone; never ok."""
+    """An update of a removed record MUST be gone, never ok."""
     (id,) = await bench.seed(1)
     await bench.harness.remove(bench.simulator, id)
     (outcome,) = await bench.write([Write(Op.UPDATE, id=id, fields=bench.harness.changed(1))])
