@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +191,7 @@ class Project:
         for name, spec in specs.items():
             chosen = self.config.flows[name]
             source = schemas[spec.source.system, spec.source.object]
-            target = schemas[spec.target.system, spec.target.object]
+            target = settling(schemas[spec.target.system, spec.target.object], chosen.settings.settles_within)
             related = {one.name: schemas[spec.source.system, one.object] for one in spec.related.values()}
             read_file = beside(chosen.mapping_file)
             flows[name] = Flow(
@@ -249,6 +250,11 @@ def beside(mapping: Path) -> Callable[[str], str]:
             raise NotFound(f"{file} can't be read: {reason}.") from error
 
     return read
+
+
+def settling(schema: ObjectSchema, within: float | None) -> ObjectSchema:
+    """The schema with this system's own time (seconds) after which an unanswered write has happened or never will."""
+    return schema if within is None else replace(schema, facts=replace(schema.facts, settles_within=within))
 
 
 def policy(flow: FlowConfig, spec: MappingSpec, started: int) -> Policy:

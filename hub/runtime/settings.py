@@ -105,6 +105,10 @@ class FlowSettings(Section):
     attempts: int = Field(default=12, ge=1, le=1000, description="Tries before a delivery is dead.")
     backoff: Seconds = Field(default=2.0, description="First wait between tries; doubles, with jitter.")
     backoff_limit: Seconds = Field(default=3600.0, description="Longest wait between tries.")
+    settles_within: Seconds | None = Field(
+        default=None,
+        description="How long an unanswered write may take to show in the target; else what the connector knows.",
+    )
     blocked_every: Seconds = Field(default=900.0, description="How often a blocked delivery is tried.")
     blocked_for: Seconds = Field(
         default=7 * 86400.0, description="How long the target may refuse before a delivery is dead."

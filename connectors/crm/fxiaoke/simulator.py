@@ -42,7 +42,7 @@ def refusal_codes() -> dict[str, int]:
 class FxiaokeSimulator(Simulator):
     """Tenant `demoea`. Tests may change `tenant.switches`, `tenant.rights`, `gate.limits` and `codes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, path_calls: int = 100, path_seconds: float = 20.0) -> None:
         super().__init__()
         self.codes = refusal_codes()
         self.failure_code = -1  # or -2, 50009: all three are documented as 'system error, busy, timeout'
@@ -50,6 +50,8 @@ class FxiaokeSimulator(Simulator):
         self.traces: list[str | None] = []
         self.account = Account()
         self.gate = Gate(self.clock, self.account)
+        self.gate.limits.path_calls = path_calls
+        self.gate.limits.path_window_ms = int(path_seconds * 1000)
         self.tenant = Tenant(self)
         self.shape = Shape(self.tenant, self.table)
         self.sealer = Sealer(self.tenant.ea, base64.b64encode(bytes(range(32))).decode())

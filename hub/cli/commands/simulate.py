@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from hub.cli.output import details, print_json, say
 from hub.cli.session import Json, run, session
 from hub.domain.errors import InvalidInput
+from hub.mapping.reader import nearest
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -19,6 +20,8 @@ EXAMPLES = """
 hub sim fxiaoke --port 9001 --settings
 
 hub sim kingdee --port 9002
+
+hub sim fxiaoke --port 9001 --with path_calls=1000
 
 hub sim fxiaoke --port 9001 --callback http://127.0.0.1:8300/hooks/crm
 """
@@ -36,13 +39,33 @@ def sim(
     settings: Annotated[
         bool, typer.Option("--settings", help="Print one JSON line: base URL, made-up credentials, callback secrets.")
     ] = False,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="A switch of this simulator, as NAME=VALUE; may be repeated.", show_default=False),
+    ] = None,
     callback: Annotated[str | None, typer.Option(help="Send change callbacks to this URL.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
     """Serve a simulator until Ctrl-C: the vendor's protocol over a real socket, with faults on demand."""
     kind = session(context).installed().simulator(name)
     _check_port(host, port)
-    run(_serve(kind(), name, host, port, callback, settings or as_json))
+    run(_serve(kind(**_switches(kind, name, options or [])), name, host, port, callback, settings or as_json))
+
+
+def _switches(kind: type[Any], name: str, given: list[str]) -> dict[str, Any]:
+    """The constructor's keywords out of NAME=VALUE, each in its own type. Raises InvalidInput."""
+    known = {key: of for key, of in get_type_hints(kind.__init__).items() if of in (int, float, str)}
+    switches: dict[str, Any] = {}
+    for text in given:
+        key, _, value = text.partition("=")
+        if key not in known:
+            hint = nearest(key, known) or f"there are: {', '.join(known) or 'none'}"
+            raise InvalidInput(f"The simulator {name} has no switch `{key}`.", hint=hint)
+        try:
+            switches[key] = known[key](value)
+        except ValueError as error:
+            raise InvalidInput(f"`{key}` has to be a number, not `{value}`.") from error
+    return switches
 
 
 def _check_port(host: str, port: int) -> None:
