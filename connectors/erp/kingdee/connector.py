@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
@@ -110,6 +111,9 @@ class KingdeeConnector:
         self._schemas[object] = (now, schema)
         return schema
 
+    def catalogue(self, object: str) -> ObjectSchema:
+        return self._forms.schemas.schema(object)
+
     async def read(self, request: ReadRequest, cursor: Cursor | None) -> Page:
         return await self._reader.read(request, cursor)
 
@@ -154,7 +158,10 @@ class KingdeeConnector:
         info = found.body.get("Result", {}).get("NeedReturnData") if isinstance(found.body, dict) else None
         if not isinstance(info, dict):
             raise VendorError(f"QueryBusinessInfo gave no metadata of {object}")
-        return live_schema({"Id": object, **info}, known, self._forms.layout(object), self._settings.timezone)
+        schema = live_schema({"Id": object, **info}, known, self._forms.layout(object), self._settings.timezone)
+        stamp = self._settings.stamp_field if self._settings.stamp_field in schema.fields else None
+        can = replace(schema.capabilities, stamp_field=stamp if schema.capabilities.create else None)
+        return replace(schema, capabilities=can)
 
     async def _check_server(self) -> list[Finding]:
         try:

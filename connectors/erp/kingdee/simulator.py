@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -40,8 +41,11 @@ Call = Callable[[Session, list[Any]], Any]
 
 
 class KingdeeSimulator(Simulator):
-    """K/3 Cloud. `execute_operation` says how this build spells ExcuteOperation; `sign_algorithm` what LoginBySign
-    checks; `idle_seconds` how long a session lives unused."""
+    """K/3 Cloud.
+
+    `execute_operation` says how this build spells ExcuteOperation, `sign_algorithm` what LoginBySign checks,
+    `idle_seconds` how long a session lives unused; `latency` is the seconds that each call keeps its session busy.
+    """
 
     def __init__(
         self,
@@ -50,8 +54,10 @@ class KingdeeSimulator(Simulator):
         sign_algorithm: str = "sha256",
         execute_operation: str = "ExcuteOperation",
         account: Account | None = None,
+        latency: float = 0.0,
     ) -> None:
         super().__init__()
+        self.latency = latency
         self.store = Store(self, load_forms())
         self.door = Door(self.clock, account or Account(), idle_seconds=idle_seconds, sign_algorithm=sign_algorithm)
         self.refuse_next: list[tuple[str, Refused | str]] = []  # (method, refusal or raw body) for calls to come
@@ -178,6 +184,8 @@ class KingdeeSimulator(Simulator):
             answer.set_cookie(COOKIE, hashlib.sha256(LOST.encode()).hexdigest()[:24], path="/")
             return answer
         async with session.lock:
+            if self.latency:
+                await asyncio.sleep(self.latency)
             refusal = self._refusal(name)
             if isinstance(refusal, str):
                 return PlainTextResponse(refusal)

@@ -60,9 +60,8 @@ def seed_presets(store: Store) -> None:
 def seed(store: Store, object: str, records: Sequence[Row]) -> int:
     """Put records as they stand, by the catalogue's names, audited unless they say otherwise; keys are optional."""
     form = store.form(object)
-    moment = store.moment()
     for record in records:
-        row = blank(store, form)
+        row, moment = blank(store, form), store.moment()
         _fill(store, form, row, record)
         row["FDocumentStatus"] = record.get("FDocumentStatus") or "C"
         for name in ("FCreateDate", "FModifyDate", "FApproveDate"):

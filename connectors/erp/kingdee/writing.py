@@ -359,7 +359,11 @@ class Writer:
             answer = await self._call(name, {"formid": form, "data": data}, timeout)
         else:
             answer = await self._excute(form, name, data, timeout)
-        return self._judged(jobs, answer, by_index=False)
+        if name == "Allocate" and isinstance(answer, Answer):
+            # It names the new rows, not those that were given; one organisation that refuses spoils the whole.
+            refused = {refusal.index for refusal in answer.refusals}
+            answer = replace(answer, done=[each for each in answer.done if each.index not in refused])
+        return self._judged(jobs, answer, by_index=name == "Allocate")
 
     async def _call(self, method: str, body: dict[str, Any], timeout: float) -> Answer | Outcome:
         try:
