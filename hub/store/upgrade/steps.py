@@ -52,7 +52,7 @@ def upgrade_schema(connection: Connection, *, name: str, apply: Step | None) -> 
             hint="give the hub a database of its own",
         )
     if current is not None and current not in history:
-        _refuse_unless_ahead_by_a_pre_step(name, current, history[0])
+        refuse_unless_ahead_by_a_pre_step(name, current, history[0])
         return
     wanted = history[0] if apply is not Step.PRE else _newest_before_post(history, current)
     if current == wanted:
@@ -65,7 +65,8 @@ def upgrade_schema(connection: Connection, *, name: str, apply: Step | None) -> 
         scripts.run_env()
 
 
-def _refuse_unless_ahead_by_a_pre_step(name: str, current: str, newest: str) -> None:
+def refuse_unless_ahead_by_a_pre_step(name: str, current: str, newest: str) -> None:
+    """Raises StoreNewer for a revision that this release does not know, unless it only adds to what it knows."""
     number, _, step = current.partition("_")
     if step == Step.PRE and number.isdigit() and int(number) == int(newest.partition("_")[0]) + 1:
         return
