@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from sqlalchemy import create_engine
 from bench.report import Report, print_report
 from hub.connector.breaker import Breaker
 from hub.connector.contract import (
-    Change,
     Cursor,
     FindAnswer,
     GetAnswer,
@@ -31,10 +31,10 @@ from hub.connector.contract import (
 )
 from hub.domain.clock import SystemClock
 from hub.domain.outcome import Outcome, OutcomeKind
-from hub.domain.record import Fields, Record
+from hub.domain.record import Change, Fields, Record
 from hub.domain.schema import Capabilities, Field, FieldType, ObjectSchema
 from hub.mapping.compile import compile_mapping
-from hub.mapping.load import load_text
+from hub.mapping.load import load
 from hub.store.engine import Store
 from hub.store.tables import metadata
 from hub.sync.engine import Engine
@@ -106,6 +106,7 @@ def records(count: int, seed: int) -> Iterator[Record]:
             "level": draw.choice("ABC"),
             "since": f"20{draw.randrange(10, 26)}-0{draw.randrange(1, 10)}-11",
             "note": "x" * draw.randrange(40),
+            "id": f"{number:024x}",
         }
         yield Record("Customer", f"{number:024x}", fields, 1, 1_700_000_000_000 + number)
 
@@ -118,7 +119,7 @@ class InstantSource:
 
     async def read(self, request: ReadRequest, cursor: Cursor | None) -> Page:
         now = time.time_ns() // 1_000_000
-        changes = [Change(record) for record, _ in zip(self._records, range(PAGE), strict=False)]
+        changes = [Change(record) for record in islice(self._records, PAGE)]
         done = (cursor or {}).get("done", 0) + len(changes)
         return Page(changes, {"done": done}, len(changes) == PAGE, now, now)
 
@@ -150,7 +151,7 @@ async def ours(url: str, count: int, seed: int) -> float:
     clock = SystemClock()
     store = await Store.open(url, clock=clock)
     target = InstantTarget()
-    mapping = compile_mapping(load_text(MAPPING, "bench.yaml"), source=source_schema(), target=target_schema())
+    mapping = compile_mapping(load(MAPPING, "bench.yaml"), source=source_schema(), target=target_schema())
     flow = Flow(
         "bench",
         mapping,
@@ -183,13 +184,13 @@ def by_hand(path: Path, count: int, seed: int) -> float:
     now = time.time_ns() // 1_000_000
     began = time.perf_counter()
     key = 1
-    while page := [record for record, _ in zip(source, range(PAGE), strict=False)]:
+    while page := list(islice(source, PAGE)):
         rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _STATEMENTS}
         for record in page:
             fields = record.fields
             body = orjson.dumps({"record": fields}).decode()
             content = blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
-            sent = orjson.dumps({"f": dict(zip(_TARGET, fields.values(), strict=True))}).decode()
+            sent = orjson.dumps({"f": dict(zip(_TARGET, fields.values(), strict=False))}).decode()
             target_id, number = f"{key:012d}", fields["no"]
             rows["delivery"].append((key, record.id, key, number, now, now, content, now, now, now))
             rows["payload"].append((key, body))
