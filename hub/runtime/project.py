@@ -158,7 +158,7 @@ class Project:
     async def known_schemas(
         self, flow: str
     ) -> tuple[ObjectSchema | None, dict[str, ObjectSchema | None], ObjectSchema | None]:
-        """What was last seen of a flow's schemas: source, related by name, target. Asks no system; None where unknown."""
+        """What was last seen of a flow's schemas (source, related by name, target), without asking a system."""
         try:
             spec = self.mappings().get(flow)
         except HubError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 import typing
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -15,6 +16,8 @@ from hub.domain.errors import InvalidInput, NotFound
 from hub.mapping.reader import nearest
 from hub.runtime.config import FILE
 from hub.runtime.connectors import Installed
+
+_PAIR_FILE = "pair.toml"
 
 IGNORED = ".env\nhub.db*\n*.log\n"
 
@@ -34,25 +37,22 @@ class Pair:
 
     title: str
     sides: tuple[Side, ...]
-    params: dict[str, str]
+    params: dict[str, tuple[str, str]]  # name -> what it is, its value as YAML
     flows: dict[str, str]
 
 
-PAIRS = {
-    "fxiaoke-kingdee": Pair(
-        "Fxiaoke (CRM) and Kingdee K/3 Cloud (ERP)",
-        (Side("crm", "fxiaoke", 9001), Side("erp", "kingdee", 9002)),
-        {"org": '"100"', "currency": "PRE001", "order_type": "XSDD01_SYS"},
-        {
-            "products": "every: 10m",
-            "customers-to-erp": "every: 5m",
-            "customers-to-crm": "every: 5m",
-            "orders-to-erp": "every: 5m, priority: 10",
-            "order-status-to-crm": "every: 10m",
-            "receipts-to-crm": "every: 10m",
-        },
-    )
-}
+def pairs() -> list[str]:
+    """The ready-made mappings that are installed."""
+    return sorted(item.name for item in files("mappings").iterdir() if (item / _PAIR_FILE).is_file())
+
+
+def _pair(name: str) -> Pair:
+    if name not in (known := pairs()):
+        raise NotFound(f"There are no ready-made mappings `{name}`.", hint=nearest(name, known))
+    content = tomllib.loads((files("mappings") / name / _PAIR_FILE).read_text(encoding="utf-8"))
+    sides = tuple(Side(one["name"], one["connector"], one["port"]) for one in content["systems"])
+    params = {key: (meaning, text) for key, (meaning, text) in content["params"].items()}
+    return Pair(content["title"], sides, params, content["flows"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,7 @@ class Made:
 
 def scaffold(folder: Path, name: str, installed: Installed, *, simulated: bool) -> Made:
     """Make the project. Raises NotFound for an unknown pair, InvalidInput when there is a project already."""
-    pair = PAIRS.get(name)
-    if pair is None:
-        raise NotFound(f"There are no ready-made mappings `{name}`.", hint=nearest(name, PAIRS))
+    pair = _pair(name)
     if (folder / FILE).exists():
         raise InvalidInput(f"{folder / FILE} exists already.", hint="choose another folder, or delete it first")
     systems = {side.name: _settings(side, installed, simulated) for side in pair.sides}
@@ -85,12 +83,13 @@ def scaffold(folder: Path, name: str, installed: Installed, *, simulated: bool) 
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """One line of a system's settings. `variable` is set for a secret."""
+    """One line of a system's settings. `variable` names the environment's; an optional one is left as a remark."""
 
     key: str
     value: Any
     description: str
     variable: str | None
+    optional: bool = False
 
 
 def _settings(side: Side, installed: Installed, simulated: bool) -> tuple[Side, list[_Setting]]:
@@ -100,10 +99,12 @@ def _settings(side: Side, installed: Installed, simulated: bool) -> tuple[Side, 
     for key, field in model.model_fields.items():
         if simulated and key not in values:
             continue
-        if not simulated and not field.is_required() and not _secret(field.annotation):
+        secret = _secret(field.annotation)
+        optional = not simulated and not field.is_required() and not key.endswith("url")
+        if optional and not secret:
             continue
-        variable = f"{side.name}_{key}".upper() if _secret(field.annotation) or not simulated else None
-        lines.append(_Setting(key, values.get(key), (field.description or "").split("\n")[0], variable))
+        variable = f"{side.name}_{key}".upper() if secret or not simulated else None
+        lines.append(_Setting(key, values.get(key), (field.description or "").split("\n")[0], variable, optional))
     return side, lines
 
 
@@ -125,10 +126,12 @@ def _hub_yaml(pair: Pair, systems: dict[str, tuple[Side, list[_Setting]]], simul
         lines += [f"  {side.name}:{where}", f"    connector: {side.connector}"]
         for line in settings:
             value = f"${{env:{line.variable}}}" if line.variable else _yaml(line.value)
-            comment = f"    # {line.description}" if line.description else ""
-            lines.append(f"    {line.key}: {value}{comment}")
-    lines += ["", "params:    # constants that the mappings ask for"]
-    lines += [f"  {key}: {value}" for key, value in pair.params.items()]
+            if line.description:
+                lines.append(f"    # {line.description}")
+            lines.append(f"    {'# ' if line.optional else ''}{line.key}: {value}")
+    lines += ["", "# Constants that the mappings ask for.", "params:"]
+    for key, (meaning, text) in pair.params.items():
+        lines += [f"  # {meaning}", f"  {key}: {text}"]
     lines += ["", "flows:"]
     width = max(map(len, pair.flows))
     lines += [
@@ -156,7 +159,7 @@ def _env(systems: dict[str, tuple[Side, list[_Setting]]], *, filled: bool) -> st
     for side, settings in systems.values():
         lines += ["", f"# {side.name} ({side.connector})"]
         lines += [
-            f"{line.variable}={line.value if filled else ''}{'' if filled or not line.description else f'  # {line.description}'}"
+            f"{'# ' if line.optional else ''}{line.variable}={line.value if filled else ''}"
             for line in settings
             if line.variable
         ]
