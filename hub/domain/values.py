@@ -15,6 +15,7 @@ from hub.domain.schema import Field, FieldType, Wire
 
 MAX_DIGITS = 40
 
+_PLAIN_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?")
 _MILLISECONDS = re.compile(r"-?[0-9]{1,15}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_EPOCH_MS = 253_402_300_799_999  # the last millisecond of the year 9999
@@ -450,6 +451,31 @@ def parser(field: Field) -> Callable[[Any], Any]:
     if field.many:
         return partial(parse, field)
     return to_decimal if _PARSE[field.type] is _decimal else partial(_PARSE[field.type], field)
+
+
+def copier(field: Field) -> Callable[[Any], Value]:
+    """Reads and writes a plain decimal in one step: what is written plainly already goes over as it is."""
+
+    def copy(value: Any) -> Value:
+        if value.__class__ is str and _PLAIN_DECIMAL.fullmatch(value):
+            return str(value)
+        number = to_decimal(value)
+        return None if number is None else _render_decimal(field, number)
+
+    return copy
+
+
+def day_reader(field: Field) -> Callable[[Any], date | None]:
+    """`parse` of a day that is written as milliseconds, made ready."""
+    zone = ZoneInfo(field.tz)
+
+    def read(value: Any) -> date | None:
+        if value.__class__ is int and 0 <= value <= _MAX_EPOCH_MS:
+            return datetime.fromtimestamp(value // 1000, zone).date()
+        found: date | None = _date(field, value)
+        return found
+
+    return read
 
 
 def renderer(field: Field) -> Callable[[Any], Value]:

@@ -249,4 +249,6 @@ class BatchBuild(FieldBuild):
             f"match_key(out, {code.bind(tuple(match.fields.items()))}, {code.bind(match.veto)})"
             for match in self.spec.match
         ]
+        if len(keys) == 1:
+            return f"[key] if (key := {keys[0]}) is not None else []"
         return f"[key for key in ({', '.join(keys)},) if key is not None]" if keys else "[]"

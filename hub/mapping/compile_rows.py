@@ -7,10 +7,10 @@ from dataclasses import fields as members_of
 from dataclasses import is_dataclass, replace
 from typing import Any
 
-from hub.domain.schema import Field, FieldType
-from hub.domain.values import DoesNotFit, parser, renderer
+from hub.domain.schema import Field, FieldType, Wire
+from hub.domain.values import DoesNotFit, copier, parser, renderer
 from hub.mapping.compile_scope import Scope
-from hub.mapping.compile_values import TEXTS, ValueBuild, has_steps
+from hub.mapping.compile_values import NATIVE, TEXTS, ValueBuild, has_steps
 from hub.mapping.expressions_cel import uses
 from hub.mapping.model import Cel, Const, Each, Expr, FieldRule, FixedRows, From, Lookup, Path, Ref, RunningNumber
 from hub.mapping.runtime import free
@@ -98,12 +98,18 @@ class FieldBuild(ValueBuild):
         if self.trace or self.collect or not isinstance(origin, From) or len(origin.paths) != 1 or has_steps(expr):
             return False
         read = self.read(origin.paths[0], scope)
-        plain = shape is not None and shape.type in _INLINE and not shape.many and shape.length is None
-        if not plain or read.many or read.parsed or read.field is None or read.field.many:
+        if shape is None or shape.many or shape.length is not None or shape.scale is not None:
             return False
-        if read.field.type not in TEXTS or not self._clears(expr):
+        if read.many or read.parsed or read.field is None or read.field.many or not self._clears(expr):
             return False
         code, v = self.code, self.code.name()
+        if shape.type in _NUMBERS and read.field.type in _NUMBERS:
+            code.line(f"{v} = {read.code}")
+            with code.block(f"if {v} is not ABSENT"):
+                code.line(f"{out}[{name}] = {code.bind(copier(shape))}({v})")
+            return True
+        if shape.type not in _INLINE or read.field.type not in TEXTS:
+            return False
         code.line(f"{v} = {read.code}")
         with code.block(f"if {v}.__class__ is str"):
             code.line(f"{out}[{name}] = None if not {v} or {v}.isspace() else {v}")
@@ -129,6 +135,16 @@ class FieldBuild(ValueBuild):
                 code.line(f"{v} = decimal_text({v})")
             with code.block(f"elif {v} is not None"):
                 code.line(f"{v} = {render}({v})")
+            return
+        native = NATIVE.get(shape.type) if shape.wire is Wire.PLAIN else None
+        if shape.type is FieldType.DATE and shape.wire is not Wire.EPOCH_MS:
+            native = "date"
+        if native is not None and not shape.many:
+            with code.block(f"if {v}.__class__ is not {native}"):
+                code.line(f"{v} = {v} if {v} is None else {render}({v})")
+            if native == "date":
+                with code.block("else"):
+                    code.line(f"{v} = {v}.isoformat()")
             return
         if shape.type not in _INLINE or shape.many:
             with code.block(f"if {v} is not None"):

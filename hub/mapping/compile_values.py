@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.domain.errors import Place
 from hub.domain.schema import FieldType, Wire
-from hub.domain.values import decimal_text, parser
+from hub.domain.values import day_reader, decimal_text, parser
 from hub.mapping.compile_scope import Build, Read, Scope, single
 from hub.mapping.expressions import (
     Function,
@@ -101,7 +101,8 @@ class ValueBuild(Build):
         code = self.code
         read = self._origin(v, expr, scope)
         self.traced("from", v)
-        listed = read.many or isinstance(expr.origin, Join) or bool(expr.split)
+        stepped = has_steps(replace(expr, as_=None, default=None)) or expr.as_ not in (None, "label", "text")
+        listed = read.many or (isinstance(expr.origin, Join) and stepped) or bool(expr.split)
         listed = listed or (read.field is not None and read.field.many)
         # Without a schema nothing is known of a path, so its lists are found out while it runs.
         maybe = read.field is None and not read.parsed and isinstance(expr.origin, From)
@@ -172,8 +173,8 @@ class ValueBuild(Build):
                 return self._from(v, expr, scope, paths)
             case FirstOf(values):
                 self._first_of(v, expr, scope, values)
-            case Join(values):
-                self._join(v, expr, scope, values)
+            case Join(values, separator):
+                self._join(v, expr, scope, values, separator)
             case Text(parts):
                 self._text(v, parts, scope)
             case Const(value):
@@ -224,22 +225,24 @@ class ValueBuild(Build):
 
     def _first_of(self, v: str, expr: Expr, scope: Scope, values: tuple[Expr, ...]) -> None:
         code = self.code
-        code.line(f"{v} = ABSENT")
-        for value in values:
-            with code.block(f"if {v} is ABSENT or is_blank({v})"):
+        code.line(f"{v} = {self._inner(values[0], expr, scope) if values else 'ABSENT'}")
+        for value in values[1:]:
+            with code.block(f"if {v} is None or {v} is ABSENT or is_blank({v})"):
                 made = self._inner(value, expr, scope)
                 with code.block(f"if {made} is not ABSENT"):
                     code.line(f"{v} = {made}")
 
-    def _join(self, v: str, expr: Expr, scope: Scope, values: tuple[Expr, ...]) -> None:
+    def _join(self, v: str, expr: Expr, scope: Scope, values: tuple[Expr, ...], separator: str) -> None:
         code = self.code
         made = [self._inner(value, expr, scope) for value in values]
         code.line(f"{v} = ABSENT")
         if made:
             with code.block(f"if {' or '.join(f'{name} is not ABSENT' for name in made)}"):
                 kept = code.name("one")
-                full = f"{kept} is not ABSENT and not is_blank({kept})"
+                full = f"{kept} is not None and {kept} is not ABSENT"
                 code.line(f"{v} = [{kept} for {kept} in ({', '.join(made)},) if {full}]")
+                if not has_steps(replace(expr, as_=None, default=None)) and expr.as_ in (None, "label", "text"):
+                    code.line(f"{v} = joined({v}, {code.bind(separator)})")
 
     def _text(self, v: str, parts: tuple[str | TextPart, ...], scope: Scope) -> None:
         code = self.code
@@ -342,6 +345,8 @@ class ValueBuild(Build):
     def _parsed(self, v: str, read: Read, expr: Expr | None = None) -> None:
         """From the source's shape to Python's; blank text becomes null."""
         code = self.code
+        if expr is not None and isinstance(expr.origin, _CLEAN):
+            return
         if read.field is None or read.parsed or (expr is not None and expr.as_ == "label"):
             with code.block(f"if {v}.__class__ is str and not {v}.strip()"):
                 code.line(f"{v} = None")
@@ -352,6 +357,11 @@ class ValueBuild(Build):
                 code.line(f"{v} = {v} if {v} is None or {v} is ABSENT else {read_value}({v})")
             with code.block(f"elif not {v} or {v}.isspace()"):
                 code.line(f"{v} = None")
+            return
+        native = NATIVE.get(read.field.type)
+        if native is not None and not read.field.many:
+            with code.block(f"if {v}.__class__ is not {native} and {v} is not None and {v} is not ABSENT"):
+                code.line(f"{v} = {read_value}({v})")
             return
         with code.block(f"if {v} is not None and {v} is not ABSENT"):
             code.line(f"{v} = {read_value}({v})")
@@ -373,7 +383,7 @@ class ValueBuild(Build):
             return False
         if found.type is not FieldType.DATETIME:
             return False
-        day = parser(replace(found, type=FieldType.DATE, tz=expr.tz or found.tz))
+        day = day_reader(replace(found, type=FieldType.DATE, tz=expr.tz or found.tz))
         with self.code.block(f"if {v} is not None"):
             self.code.line(f"{v} = {self.code.bind(day)}({v})")
         self.traced("as", v)
@@ -391,7 +401,7 @@ class ValueBuild(Build):
         key, found = code.name("key"), code.name("found")
         many = isinstance(expr.origin, From) and len(expr.origin.paths) > 1
         with code.block(f"if {v} is not None and {v} is not ABSENT"):
-            code.line(f"{key} = {v}" if many else f"{key} = key_text({v})")
+            code.line(f"{key} = {v}" if many else f"{key} = {v} if {v}.__class__ is str else key_text({v})")
             if table.in_hub:
                 rows, name = self.hub_table(table.spec.table or ""), code.bind(table.spec.table or "")
                 wanted = key if many else f"({key},)"
@@ -448,7 +458,7 @@ class ValueBuild(Build):
             code.line(f'{facet} = "" if {given} is ABSENT or {given} is None else key_text({given})')
         with code.block(f"if {v} is not None and {v} is not ABSENT"):
             key, answer = code.name("key"), code.name("answer")
-            code.line(f"{key} = key_text({v})")
+            code.line(f"{key} = {v} if {v}.__class__ is str else key_text({v})")
             if self.collect:
                 code.line(f"asked_{site}.add(({facet}, {key}))")
             if bare:
@@ -590,6 +600,9 @@ def _inside(value: Any) -> Any:
     return decimal_text(value) if isinstance(value, Decimal) else _json(value)
 
 
+# What these give is null where it is blank.
+_CLEAN = (FirstOf, Join, Aggregate, Apportion)
+NATIVE = {FieldType.INTEGER: "int", FieldType.BOOLEAN: "bool"}
 _SIGNS = {"+": "+", "-": "-", "*": "*", "/": "/", "%": "%"}
 _CALLS = {"min": "min", "max": "max", "abs": "abs"}
 _SHAPED = frozenset({"phone", "email", "url", "list"})

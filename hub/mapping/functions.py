@@ -268,4 +268,7 @@ def formatted(value: Any, form: str, field: Field | None) -> str:
 
 def joined(values: Sequence[Any], separator: str) -> str | None:
     """Values as one text; None if there are none."""
-    return separator.join(as_text(value) for value in values) or None
+    try:
+        return separator.join(values) or None
+    except TypeError:
+        return separator.join(as_text(value) for value in values) or None

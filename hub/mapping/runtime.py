@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from decimal import Decimal, DivisionByZero, InvalidOperation
 from typing import Any
 
@@ -268,6 +269,7 @@ NAMES: Mapping[str, Any] = {
     "apportion": functions.apportion,
     "as_decimal": functions.as_decimal,
     "as_text": as_text,
+    "date": date,
     "decided": decided,
     "column": functions.column,
     "decimal_text": decimal_text,
