@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hub.domain.clock import Clock
+from hub.domain.errors import CredentialsRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class TokenSource:
     """Gives the token of one account.
 
     Many callers that find it old share one log-in and its result, also when it fails: a hundred workers with a wrong
-    password make one attempt, not a hundred that lock the account.
-    `early` is how many seconds before its end a token is renewed.
+    password make one attempt, not a hundred that lock the account. For the same reason refused credentials are not
+    tried again for `pause` seconds, whoever asks. `early` is how many seconds before its end a token is renewed.
     """
 
     def __init__(
@@ -75,19 +76,24 @@ class TokenSource:
         login: Callable[[], Awaitable[Token]],
         *,
         early: float = 300.0,
+        pause: float = 30.0,
     ) -> None:
         self._cache = cache
         self._clock = clock
         self._key = key
         self._login = login
         self._early = int(early * 1000)
+        self._pause = pause
         self._flight: asyncio.Task[Token] | None = None
+        self._refused: tuple[CredentialsRefused, float] | None = None  # and until when, in monotonic seconds
 
     async def token(self) -> Token:
         """A token that is good for now. Raises what the log-in raised."""
         held = await self._cache.get(self._key)
         if held is not None and self._fresh(held):
             return held
+        if self._refused is not None and self._clock.monotonic() < self._refused[1]:
+            raise CredentialsRefused(self._refused[0].message, hint=self._refused[0].hint)
         if self._flight is None:
             self._flight = asyncio.get_running_loop().create_task(self._renew())
             self._flight.add_done_callback(self._landed)
@@ -103,7 +109,11 @@ class TokenSource:
             held = await self._cache.get(self._key)
             if held is not None and self._fresh(held):
                 return held  # another process was faster
-            token = await self._login()
+            try:
+                token = await self._login()
+            except CredentialsRefused as refusal:
+                self._refused = refusal, self._clock.monotonic() + self._pause
+                raise
             await self._cache.put(self._key, token)
             return token
 

@@ -48,12 +48,18 @@ async def test_many_callers_share_one_login(source: TokenSource, door: Door) -> 
     assert door.logins == 1
 
 
-async def test_many_callers_share_one_refusal_and_a_later_one_tries_again(source: TokenSource, door: Door) -> None:
+async def test_many_callers_share_one_refusal_and_a_later_one_tries_again(
+    source: TokenSource, door: Door, clock: ManualClock
+) -> None:
     door.refuses = True
     results = await asyncio.gather(*(source.token() for _ in range(100)), return_exceptions=True)
     assert all(isinstance(result, CredentialsRefused) for result in results)
+    for _ in range(20):  # one after the other, as behind somebody's lock
+        with pytest.raises(CredentialsRefused, match="wrong"):
+            await source.token()
     assert door.logins == 1
     door.refuses = False
+    clock.advance(30)
     assert (await source.token()).value == "token-2"
 
 
