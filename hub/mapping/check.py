@@ -15,7 +15,7 @@ from hub.mapping.check_scope import Schemas as Schemas
 from hub.mapping.check_tests import check_tests
 from hub.mapping.check_types import a
 from hub.mapping.check_values import ValueChecker
-from hub.mapping.model import Each, Expr, FieldRule, FixedRows, Leaving, MappingSpec, Match, Ref, WriteBackValue
+from hub.mapping.model import Const, Each, Expr, FieldRule, FixedRows, Leaving, MappingSpec, Match, Ref, WriteBackValue
 
 
 def check_mapping(mapping: MappingSpec, schemas: Schemas, *, kinds: Kinds | None = None) -> list[Problem]:
@@ -322,6 +322,10 @@ class _Checker:
         ):
             self.report.error(leaving.place, f"{schema.name} can't be deleted by the hub", "capability")
         if leaving.kind == "set":
+            for rule in leaving.set.values():
+                if not (isinstance(rule.rule, Expr) and isinstance(rule.rule.origin, Const)):
+                    message = f"{rule.name}: of a record that is gone no value can be read; write `{{const: ...}}`"
+                    self.report.error(rule.place, message, "leaving")
             self._rules(leaving.set, schema.fields if schema else None, self.mapping.target.object, self.scope)
 
     def _write_back(self, name: str, value: WriteBackValue, schema: ObjectSchema) -> None:

@@ -451,6 +451,11 @@ ERRORS = {
         "on_leave: «{do: Cancle}",
         "Cancle: SAL_SaleOrder has no such operation; did you mean Cancel?",
     ),
+    "a value of a record that is gone": (
+        "on_leave: {do: Cancel}",
+        "on_leave: {set: {«F_CRM_NO: name, FState: {const: C}}}",
+        "F_CRM_NO: of a record that is gone no value can be read; write `{const: ...}`",
+    ),
     "an unknown operation of an action": (
         "actions: [{if: 'record.status == \"lost\"', do: [Cancel, BillClose]}]",
         "actions: [«{if: 'record.status == \"lost\"', do: [Cancel, BillCloses]}]",

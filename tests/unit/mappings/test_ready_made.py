@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,3 +135,9 @@ def test_the_check_survives_whatever_is_missing(schemas: Schemas) -> None:
                     assert problem.place is not None
                     assert 1 <= problem.place.line <= last
                     assert problem.place.column >= 1
+
+
+def test_hub_init_makes_a_project_with_all_of_them_and_their_parameters() -> None:
+    pair = tomllib.loads((FOLDER / "pair.toml").read_text(encoding="utf-8"))
+    assert sorted(pair["flows"]) == list(NAMES)
+    assert sorted(pair["params"]) == sorted(PARAMS)
