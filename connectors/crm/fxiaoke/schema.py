@@ -41,7 +41,6 @@ _COMPUTED = frozenset({"auto_number", "formula", "count", "quote", "lock_rule"})
 _LIVE = frozenset({"formula", "count", "quote"})  # worked out when asked for; findSimple leaves them as they were
 _WIRES = {"date": Wire.EPOCH_MS, "date_time": Wire.EPOCH_MS, "time": Wire.DAY_MS}
 _DECIMALS = frozenset({"number", "percentile", "currency", "formula", "count"})
-_DERIVED = ("__r", "__l", "__o", "__v", "__p", "__e", "__relation_ids")
 
 ID = "_id"
 VERSION = "version"
@@ -247,11 +246,6 @@ def _text(raw: Any) -> Value:
     if isinstance(raw, bool):
         return raw
     return str(raw) if isinstance(raw, int) else raw
-
-
-def is_derived(name: str) -> bool:
-    """Whether a key is one of those that the vendor adds for show."""
-    return name.endswith(_DERIVED)
 
 
 def _capabilities(given: Mapping[str, Any], stamp_field: str | None) -> Capabilities:
