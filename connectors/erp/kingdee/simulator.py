@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 from starlette.requests import Request
@@ -22,6 +20,19 @@ from connectors.erp.kingdee.simulator_query import Query
 from connectors.erp.kingdee.simulator_save import SaveOptions, Several, as_bool, save
 from connectors.erp.kingdee.simulator_store import Refused, Store
 from connectors.erp.kingdee.simulator_view import view
+from connectors.erp.kingdee.simulator_wire import (
+    arguments_of,
+    data_of,
+    envelope,
+    login_answer,
+    query_error,
+    refusal,
+    reply,
+    returned_fields,
+    service_of,
+    with_session,
+    written,
+)
 from hub.connector.simulator import Simulator
 from hub.connector.table import Row
 
@@ -102,7 +113,7 @@ class KingdeeSimulator(Simulator):
         }
 
     def op_of(self, method: str, path: str, body: bytes) -> str:
-        name = _service(path).rpartition(".")[2]
+        name = service_of(path).rpartition(".")[2]
         if name.lower() in _LOGINS:
             return "login"
         return self._methods[name.lower()][0] if name.lower() in self._methods else name
@@ -111,7 +122,7 @@ class KingdeeSimulator(Simulator):
         self.door.sessions.clear()
 
     def throttled(self, retry_after: float | None) -> Response:
-        return _reply(_status(Refused("接口调用次数超过限制，请稍后再试", code=14)))
+        return reply(refusal(Refused("接口调用次数超过限制，请稍后再试", code=14)))
 
     def failed(self) -> Response:
         return Response(_HTML_502, status_code=502, media_type="text/html")
@@ -133,16 +144,16 @@ class KingdeeSimulator(Simulator):
     # -- the vendor's side ----------------------------------------------------------------------------------------
 
     async def _serve(self, request: Request) -> Response:
-        service = _service(request.url.path)
+        service = service_of(request.url.path)
         if request.path_params["root"].lower() != "k3cloud" or not service:
             return PlainTextResponse("404 - File or directory not found.", status_code=404)
         try:
-            given = _envelope(request.headers.get("content-type", ""), await request.body())
+            given = envelope(request.headers.get("content-type", ""), await request.body())
         except (TypeError, ValueError):
             return PlainTextResponse('response_error:{"Message":"反序列化请求参数失败","InnerExWrapper":null}')
         lowered = service.lower()
         if lowered == f"{_ACCOUNT}getdatacenterlist":
-            return _reply([self._data_centre()])
+            return reply([self._data_centre()])
         if lowered.startswith(_AUTH):
             return self._authenticate(lowered.removeprefix(_AUTH), given, request)
         if lowered.startswith(_FORM) and lowered.removeprefix(_FORM) in self._methods:
@@ -162,15 +173,15 @@ class KingdeeSimulator(Simulator):
     def _authenticate(self, name: str, given: dict[str, Any], request: Request) -> Response:
         if name == "logout":
             ended = self.door.sessions.pop(request.cookies.get(COOKIE) or request.headers.get(COOKIE, ""), None)
-            return _reply(ended is not None)
+            return reply(ended is not None)
         if name not in _LOGINS:
             return PlainTextResponse(f"response_error:service no found: {name}")
         parameters = given.get("parameters") or [given.get(key, "") for key in _NAMED[name]]
         try:
             session = self.door.log_in(_LOGINS[name], list(parameters))
         except LoginRefused as refused:
-            return _reply(_login_answer(refused.result, message=refused.message, code=refused.code))
-        return _with_session(_reply(_login_answer(1, session=session, account=self.door.account)), session)
+            return reply(login_answer(refused.result, message=refused.message, code=refused.code))
+        return with_session(reply(login_answer(1, session=session, account=self.door.account)), session)
 
     async def _call(self, name: str, call: Call, given: dict[str, Any], request: Request) -> Response:
         query = name == "ExecuteBillQuery"
@@ -180,45 +191,45 @@ class KingdeeSimulator(Simulator):
             return PlainTextResponse("Fail to verify thirty passport", status_code=500)
         except Refused as refused:
             # A useless cookie comes along, as on a real server.
-            answer = _reply(_query_error(refused) if query else _status(refused))
+            answer = reply(query_error(refused) if query else refusal(refused))
             answer.set_cookie(COOKIE, hashlib.sha256(LOST.encode()).hexdigest()[:24], path="/")
             return answer
         async with session.lock:
             if self.latency:
                 await asyncio.sleep(self.latency)
-            refusal = self._refusal(name)
-            if isinstance(refusal, str):
-                return PlainTextResponse(refusal)
+            armed = self._refusal(name)
+            if isinstance(armed, str):
+                return PlainTextResponse(armed)
             try:
-                if refusal is not None:
-                    raise refusal
-                body = call(session, _arguments(given, name))
+                if armed is not None:
+                    raise armed
+                body = call(session, arguments_of(given, name))
             except Refused as refused:
-                body = _query_error(refused) if query else _status(refused)
-            answer = _reply(body)
-        return _with_session(answer, session) if new else answer
+                body = query_error(refused) if query else refusal(refused)
+            answer = reply(body)
+        return with_session(answer, session) if new else answer
 
     def _refusal(self, name: str) -> Refused | str | None:
-        for at, (method, refusal) in enumerate(self.refuse_next):
+        for at, (method, armed) in enumerate(self.refuse_next):
             if method == name:
                 del self.refuse_next[at]
-                return refusal
+                return armed
         return None
 
     def _execute_bill_query(self, _session: Session, arguments: list[Any]) -> Any:
-        return Query(self.store, _data(arguments, 0)).rows()
+        return Query(self.store, data_of(arguments, 0)).rows()
 
     def _bill_query(self, _session: Session, arguments: list[Any]) -> Any:
-        query = Query(self.store, _data(arguments, 0))
+        query = Query(self.store, data_of(arguments, 0))
         return [dict(zip(query.names, row, strict=True)) for row in query.rows()]
 
     def _query_business_info(self, _session: Session, arguments: list[Any]) -> Any:
-        form = self.store.form(str(_data(arguments, 0).get("FormId") or ""))
+        form = self.store.form(str(data_of(arguments, 0).get("FormId") or ""))
         return {"Result": {"ResponseStatus": {"IsSuccess": True, "MsgCode": 0}, "NeedReturnData": form.business_info()}}
 
     def _view(self, _session: Session, arguments: list[Any]) -> Any:
         form = self.store.form(str(arguments[0]))
-        id, row = chosen(self.store, form, _data(arguments, 1))[0]
+        id, row = chosen(self.store, form, data_of(arguments, 1))[0]
         row = self.store.shown(form.id, id) if row is not None and id == str(row[form.pk]) else row
         if row is None:
             raise Refused(f"{form.label}“{id}”的数据不存在", code=10)
@@ -234,7 +245,7 @@ class KingdeeSimulator(Simulator):
         return self._saved(session, arguments, single=False)
 
     def _saved(self, session: Session, arguments: list[Any], *, single: bool, draft: bool = False) -> Any:
-        form, data = self.store.form(str(arguments[0])), _data(arguments, 1)
+        form, data = self.store.form(str(arguments[0])), data_of(arguments, 1)
         models = data.get("Model")
         models = [models] if single else models
         if not isinstance(models, list) or not all(isinstance(each, dict) for each in models):
@@ -256,9 +267,9 @@ class KingdeeSimulator(Simulator):
                 errors.append((at, refused))
         if as_bool(data.get("IsAutoSubmitAndAudit"), False):
             self._auto(form.id, done, errors)
-        answer = _written([(at, row[form.pk], row[form.number]) for at, row in done], errors)
+        answer = written([(at, row[form.pk], row[form.number]) for at, row in done], errors)
         wanted = [str(name) for name in data.get("NeedReturnFields") or ()]
-        answer["Result"]["NeedReturnData"] = [_returned(form.tables, row, wanted) for _, row in done] or [{}]
+        answer["Result"]["NeedReturnData"] = [returned_fields(form.tables, row, wanted) for _, row in done] or [{}]
         return answer
 
     def _auto(self, form: str, done: list[tuple[int, Row]], errors: list[tuple[int, Refused]]) -> None:
@@ -272,7 +283,7 @@ class KingdeeSimulator(Simulator):
             done[at] = (index, row)
 
     def _step(self, name: str) -> Call:
-        return lambda _session, arguments: self._operate(str(arguments[0]), name, _data(arguments, 1))
+        return lambda _session, arguments: self._operate(str(arguments[0]), name, data_of(arguments, 1))
 
     def _excute_operation(self, _session: Session, arguments: list[Any]) -> Any:
         name = str(arguments[1] or "")
@@ -280,7 +291,7 @@ class KingdeeSimulator(Simulator):
             raise Refused("操作编码不能为空", code=3)
         if name in STEPS or name == "Delete":
             raise Refused(f"操作“{name}”请调用对应的接口", code=8)
-        return self._operate(str(arguments[0]), name, _data(arguments, 2))
+        return self._operate(str(arguments[0]), name, data_of(arguments, 2))
 
     def _operate(self, form_id: str, name: str, data: dict[str, Any]) -> Any:
         form = self.store.form(form_id)
@@ -295,10 +306,10 @@ class KingdeeSimulator(Simulator):
                 done.append((at, row[form.pk], row[form.number]))
             except Refused as refused:
                 errors.append((at, refused))
-        return _written(done, errors)
+        return written(done, errors)
 
     def _allocate(self, _session: Session, arguments: list[Any]) -> Any:
-        form, data = self.store.form(str(arguments[0])), _data(arguments, 1)
+        form, data = self.store.form(str(arguments[0])), data_of(arguments, 1)
         done: list[tuple[int, Any, Any]] = []
         errors: list[tuple[int, Refused]] = []
         for at, (named, row) in enumerate(chosen(self.store, form, {"Ids": data.get("PkIds")})):
@@ -311,133 +322,11 @@ class KingdeeSimulator(Simulator):
                     done.append((at, given[form.pk], given[form.number]))
                 except Refused as refused:
                     errors.append((at, refused))
-        return _written(done, errors)
+        return written(done, errors)
 
     def _switch_org(self, session: Session, arguments: list[Any]) -> Any:
-        number = str(_data(arguments, 0).get("OrgNumber") or "")
+        number = str(data_of(arguments, 0).get("OrgNumber") or "")
         if self.store.resolve("ORG_Organizations", number, None) is None:
             raise Refused(f"组织“{number}”不存在", code=10)
         session.org = number
-        return _written([], [])
-
-
-def _service(path: str) -> str:
-    """`/k3cloud/A.B.C.common.kdsvc` -> `A.B.C`; anything else is nothing."""
-    last = path.rpartition("/")[2]
-    return last[: -len(".common.kdsvc")] if last.lower().endswith(".common.kdsvc") else ""
-
-
-def _envelope(content_type: str, body: bytes) -> dict[str, Any]:
-    if content_type.startswith("application/x-www-form-urlencoded"):
-        return {key: values[-1] for key, values in parse_qs(body.decode("utf-8")).items()}
-    given = orjson.loads(body) if body.strip() else {}
-    return dict(given)
-
-
-def _arguments(given: dict[str, Any], method: str) -> list[Any]:
-    """The call's arguments, whichever of the envelopes they came in."""
-    if "parameters" in given:
-        parameters = given["parameters"]
-        return list(orjson.loads(parameters) if isinstance(parameters, str) else parameters)
-    lowered = {name.lower(): value for name, value in given.items()}
-    if "formid" not in lowered or method in ("ExecuteBillQuery", "BillQuery", "QueryBusinessInfo", "SwitchOrg"):
-        return [lowered.get("data")]
-    if "opnumber" in lowered:
-        return [lowered["formid"], lowered["opnumber"], lowered.get("data")]
-    return [lowered["formid"], lowered.get("data")]
-
-
-def _data(arguments: list[Any], at: int) -> dict[str, Any]:
-    """The data of a call, an object or the text of one (encoded once, never twice)."""
-    found = arguments[at] if at < len(arguments) else None
-    try:
-        data = orjson.loads(found) if isinstance(found, str) else found
-    except orjson.JSONDecodeError:
-        data = None
-    if not isinstance(data, dict):
-        raise Refused("参数data不是有效的JSON对象", code=8)
-    return data
-
-
-def _written(done: list[tuple[int, Any, Any]], errors: list[tuple[int, Refused]]) -> dict[str, Any]:
-    """The answer to a write: what was done and what was refused, each with its index in the list that came."""
-    status: dict[str, Any] = {
-        "IsSuccess": not errors,
-        "Errors": [{"FieldName": error.field, "Message": error.message, "DIndex": at} for at, error in errors],
-        "SuccessEntitys": [{"Id": id, "Number": number, "DIndex": at} for at, id, number in done],
-        "SuccessMessages": [],
-        "MsgCode": errors[0][1].code if errors else 0,
-    }
-    if errors:
-        status = {"ErrorCode": 500, **status}
-    first = done[0] if done and not errors else (0, "", "")
-    return {"Result": {"ResponseStatus": status, "Id": first[1], "Number": first[2]}}
-
-
-def _status(refused: Refused) -> dict[str, Any]:
-    return _written([], [(0, refused)])
-
-
-def _query_error(refused: Refused) -> list[Any]:
-    """With status 200, in two arrays, where rows would stand."""
-    return [[_status(refused)]]
-
-
-def _returned(tables: list[str], row: Row, wanted: list[str]) -> dict[str, Any]:
-    """`NeedReturnData` of one document: heads as they are, rows as a list a table."""
-    answer: dict[str, Any] = {}
-    for name in wanted:
-        head, dot, member = name.partition(".")
-        if dot and head in tables:
-            rows = answer.setdefault(head, [{} for _ in row[head]])
-            for shown, each in zip(rows, row[head], strict=True):
-                shown[member] = each.get(member)
-        elif name in row:
-            answer[name] = row[name]
-    return answer
-
-
-def _login_answer(
-    result: int, *, message: str = "", code: str = "", session: Session | None = None, account: Account | None = None
-) -> dict[str, Any]:
-    context = None
-    if session is not None and account is not None:
-        context = {
-            "UserId": 100_301,
-            "UserName": account.username,
-            "DataCenterName": "演示数据中心",
-            "DBid": account.acct_id,
-            "SessionId": session.id,
-            "UserLocale": "zh-CN",
-            "CurrentOrganizationInfo": {"ID": 1, "AcctOrgType": "1", "Name": "演示一公司", "FunctionIds": []},
-            "UTimeZone": {"OffsetTicks": 288_000_000_000, "StandardName": "(UTC+08:00)北京", "Id": 1},
-        }
-    return {
-        "Message": message,
-        "MessageCode": code,
-        "LoginResultType": result,
-        "Context": context,
-        "KDSVCSessionId": session.id if session else None,
-        "FormId": None,
-        "Lcid": 0,
-        "AccessToken": None,
-        "KdAccessResult": None,
-        "IsSuccessByAPI": session is not None,
-    }
-
-
-def _with_session(answer: Response, session: Session) -> Response:
-    answer.set_cookie(COOKIE, session.id, path="/")
-    answer.set_cookie("ASP.NET_SessionId", session.id[::-1], path="/", httponly=True)
-    return answer
-
-
-def _reply(body: Any) -> Response:
-    return Response(orjson.dumps(body, default=_exact), media_type="application/json")
-
-
-def _exact(value: Any) -> Any:
-    """Decimals leave as JSON numbers with ten places, as the server writes them."""
-    if isinstance(value, Decimal):
-        return orjson.Fragment(f"{value:.10f}")
-    raise TypeError(type(value).__name__)
+        return written([], [])

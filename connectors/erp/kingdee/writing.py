@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connectors.erp.kingdee.answers import CALL_LEVEL, Answer, NoSuchService, Refusal
 from connectors.erp.kingdee.catalogue import Forms
 from connectors.erp.kingdee.client import KingdeeClient, not_executed
+from connectors.erp.kingdee.jobs import Job, failed, still_open
+from connectors.erp.kingdee.models import Models, unknown_fields
 from connectors.erp.kingdee.queries import Queries, Want, parts
 from connectors.erp.kingdee.settings import KingdeeSettings
-from connectors.erp.kingdee.values import head_model, in_order, row_model, touched_keys
+from connectors.erp.kingdee.values import touched_keys
 from hub.connector.contract import Op, Write
 from hub.domain.errors import HubError
-from hub.domain.outcome import Failure, Outcome, OutcomeKind
+from hub.domain.outcome import Outcome, OutcomeKind
 from hub.domain.schema import ObjectSchema
 
 _STEPS = {"submit": "Submit", "audit": "Audit"}
@@ -34,28 +36,6 @@ _SAVE_OPTIONS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(slots=True)
-class Job:
-    """One write on its way: what is known of its document, the steps that are done, its outcome once settled."""
-
-    write: Write
-    id: str | None
-    state: str | None = None  # FDocumentStatus, as far as we know it
-    was: str | None = None  # the locked state that it was taken out of
-    number: str | None = None
-    done: list[str] = field(default_factory=list)
-    rows: dict[str, dict[str, str]] = field(default_factory=dict)
-    outcome: Outcome | None = None
-
-    def settle(self, outcome: Outcome) -> None:
-        """An outcome for good. What was saved stays saved: a later failure makes it partly done."""
-        keys = {"number": self.number} if self.number else {}
-        outcome = replace(outcome, id=outcome.id or self.id, keys=keys, rows=self.rows, steps=tuple(self.done))
-        if self.done and not outcome.ok:
-            outcome = replace(outcome, kind=OutcomeKind.PARTLY, cause=outcome.kind)
-        self.outcome = outcome
-
-
 class Writer:
     """The writing half of the connector. Never raises for what Kingdee answered or failed to answer."""
 
@@ -69,7 +49,7 @@ class Writer:
     ) -> None:
         self._client = client
         self._queries = queries
-        self._settings = settings
+        self._models = Models(queries, settings)
         self._forms = forms
         self._describe = describe
         self._spelling = 0
@@ -89,15 +69,23 @@ class Writer:
 
     async def _chunk(self, want: Want, jobs: Sequence[Job]) -> None:
         """One batch: look at the documents, unlock, save, then step by step."""
-        await self._look(want, [job for job in jobs if job.id is not None])
-        saving = [job for job in _open(jobs) if job.write.op in (Op.CREATE, Op.UPDATE)]
-        deleting = [job for job in _open(jobs) if job.write.op is Op.DELETE]
+        for job in jobs:
+            unknown = unknown_fields(want, job.write)
+            if unknown:
+                job.settle(
+                    failed(
+                        OutcomeKind.REJECTED, f"{want.schema.name} has no field {', '.join(unknown)}", field=unknown[0]
+                    )
+                )
+        await self._look(want, [job for job in still_open(jobs) if job.id is not None])
+        saving = [job for job in still_open(jobs) if job.write.op in (Op.CREATE, Op.UPDATE)]
+        deleting = [job for job in still_open(jobs) if job.write.op is Op.DELETE]
         to_save = [job for job in saving if "save" not in job.done]
         await self._unlock(want, [*to_save, *deleting])
-        await self._save(want, list(_open(to_save)))
-        await self._walk(want, list(_open(saving)))
-        await self._delete(want, list(_open(deleting)))
-        await self._operate(want, [job for job in _open(jobs) if job.write.op is Op.OPERATION])
+        await self._save(want, list(still_open(to_save)))
+        await self._walk(want, list(still_open(saving)))
+        await self._delete(want, list(still_open(deleting)))
+        await self._operate(want, [job for job in still_open(jobs) if job.write.op is Op.OPERATION])
 
     # -- what stands there ----------------------------------------------------------------------------------------
 
@@ -119,7 +107,7 @@ class Writer:
             record = found.get(str(job.id))
             if record is None:
                 job.done.clear()
-                job.settle(_failed(OutcomeKind.GONE, f"{schema.label} {job.id} does not exist (any more)", code="10"))
+                job.settle(failed(OutcomeKind.GONE, f"{schema.label} {job.id} does not exist (any more)", code="10"))
                 continue
             state = record.fields.get(schema.facts.state_field or "")
             job.state = str(state) if state is not None else None
@@ -128,7 +116,7 @@ class Writer:
 
     async def _unlock(self, want: Want, jobs: Sequence[Job]) -> None:
         """Take documents out of a locked state where the policy allows it; else they are blocked, with the reason."""
-        locked = [job for job in _open(jobs) if job.state in want.schema.facts.locked_states]
+        locked = [job for job in still_open(jobs) if job.state in want.schema.facts.locked_states]
         reopening = [job for job in locked if job.write.options.get("when_locked", "hold") == "reopen"]
         for job in locked:
             if job not in reopening:
@@ -138,7 +126,7 @@ class Writer:
                 message = (
                     f"{want.schema.label} {job.number or job.id} is locked in state {job.state} {options}".rstrip()
                 )
-                job.settle(_failed(OutcomeKind.BLOCKED, f"{message}; `when_locked: reopen` would un-audit it first"))
+                job.settle(failed(OutcomeKind.BLOCKED, f"{message}; `when_locked: reopen` would un-audit it first"))
         for method, state in (("UnAudit", "C"), ("CancelAssign", "B")):
             group = [job for job in reopening if job.state == state]
             for job, refused in await self._by_ids(want, method, group):
@@ -150,10 +138,10 @@ class Writer:
     # -- save -----------------------------------------------------------------------------------------------------
 
     async def _save(self, want: Want, jobs: Sequence[Job]) -> None:
-        keep = await self._rows_to_keep(want, jobs)
+        keep = await self._models.rows_to_keep(want, jobs)
         groups: dict[Any, list[tuple[Job, dict[str, Any]]]] = {}
-        for job in _open(jobs):
-            model = self._model(want, job, keep.get(str(job.id), {}))
+        for job in still_open(jobs):
+            model = self._models.model(want, job, keep.get(str(job.id), {}))
             touched = touched_keys(model, want.schema.id_field) if job.id is not None else []
             removes = any(rows.remove for rows in job.write.rows.values())
             options = {key: value for key, value in job.write.options.items() if key in _SAVE_OPTIONS}
@@ -174,7 +162,7 @@ class Writer:
     ) -> None:
         schema = want.schema
         tables = sorted({table for job, _ in members for table in job.write.rows})
-        stamps = [(table, stamp) for table in tables if (stamp := self._row_stamp(want, table))]
+        stamps = [(table, stamp) for table in tables if (stamp := self._models.row_stamp(want, table))]
         data = {
             "NeedUpDateFields": touched,
             "NeedReturnFields": [
@@ -200,79 +188,8 @@ class Writer:
                 job.id, job.number = done.id, done.number or job.number
                 job.state = "D" if job.state == "D" else "A"
                 job.done.append("save")
-                job.rows = self._paired(want, job, by_id.get(done.id, {}))
-        await self._find_rows(want, [job for job in jobs if "save" in job.done])
-
-    def _model(self, want: Want, job: Job, keep: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        schema, layout, write = want.schema, want.layout, job.write
-        fields = dict(write.fields)
-        stamp = schema.capabilities.stamp_field
-        if job.id is None and write.stamp and stamp:
-            fields[stamp] = write.stamp
-        own = {schema.id_field: 0 if job.id is None else _inner(job.id)}
-        tables = {table: self._rows(want, table, job, keep.get(table, ())) for table in write.rows}
-        return in_order(layout, {**own, **head_model(schema, layout, fields)}, tables)
-
-    def _rows(self, want: Want, table: str, job: Job, keep: Sequence[str]) -> list[dict[str, Any]]:
-        described = want.schema.fields[table]
-        order, stamp = want.layout.rows_saved.get(table, ()), self._row_stamp(want, table)
-        models: list[dict[str, Any]] = []
-        for row in job.write.rows[table].upsert:
-            fields = dict(row.fields)
-            if row.id is None and stamp:
-                fields.setdefault(stamp, row.key)
-            own = {} if row.id is None else {"FEntryID": _inner(row.id)}
-            models.append(row_model(described, order, fields, **own))
-        written = {row.id for row in job.write.rows[table].upsert}
-        return [*({"FEntryID": _inner(id)} for id in keep if id not in written), *models]
-
-    async def _rows_to_keep(self, want: Want, jobs: Sequence[Job]) -> dict[str, dict[str, list[str]]]:
-        """Where rows are taken out, all others must be named: a save deletes what it does not name."""
-        keep: dict[str, dict[str, list[str]]] = {}
-        removing = [job for job in jobs if job.id is not None and any(rows.remove for rows in job.write.rows.values())]
-        for table in sorted({table for job in removing for table in job.write.rows}):
-            try:
-                found, _ = await self._queries.rows(want, table, [str(job.id) for job in removing], ())
-            except HubError as error:
-                for job in removing:
-                    job.settle(not_executed(error))
-                return {}
-            for job in removing:
-                gone = set(job.write.rows[table].remove) if table in job.write.rows else set()
-                ids = [str(row["FEntryID"]) for row in found.get(str(job.id), ())]
-                keep.setdefault(str(job.id), {})[table] = [id for id in ids if id not in gone]
-        return keep
-
-    def _paired(self, want: Want, job: Job, returned: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-        """Row ids by the source's row keys: known ones, then by the stamp that they carry, then by order."""
-        pairs: dict[str, dict[str, str]] = {}
-        for table, rows in job.write.rows.items():
-            known = {row.key: row.id for row in rows.upsert if row.id is not None}
-            new = [row.key for row in rows.upsert if row.id is None]
-            lines = [each for each in returned.get(table) or () if isinstance(each, dict) and each.get("FEntryID")]
-            pairs[table] = {**known, **_new_rows(new, lines, self._row_stamp(want, table))}
-        return pairs
-
-    async def _find_rows(self, want: Want, jobs: Sequence[Job]) -> None:
-        """Where Save did not return the ids of new rows, ask for them."""
-        for table in sorted({table for job in jobs for table in job.write.rows}):
-            lacking = [job for job in jobs if table in job.write.rows and _lacks(job, table)]
-            if not lacking:
-                continue
-            stamp = self._row_stamp(want, table)
-            try:
-                found, _ = await self._queries.rows(
-                    want, table, [str(job.id) for job in lacking], (stamp,) if stamp else ()
-                )
-            except HubError:
-                continue  # the save itself is done; rows without an id are paired at the next adoption
-            for job in lacking:
-                new = [row.key for row in job.write.rows[table].upsert if row.id is None]
-                job.rows[table] |= _new_rows(new, found.get(str(job.id), ()), stamp)
-
-    def _row_stamp(self, want: Want, table: str) -> str | None:
-        stamp = want.layout.row_stamp.get(table) and self._settings.row_stamp_field
-        return stamp if stamp and stamp in (want.schema.fields[table].rows or {}) else None
+                job.rows = self._models.paired(want, job, by_id.get(done.id, {}))
+        await self._models.find_rows(want, [job for job in jobs if "save" in job.done])
 
     async def _restore(self, want: Want, jobs: Sequence[Job]) -> None:
         """A document that we re-opened and whose save was refused goes back to the state that people had left it in."""
@@ -292,19 +209,19 @@ class Writer:
         for job in jobs:
             unknown = [step for step in wanted[id(job)] if step not in _STEPS]
             if unknown:
-                job.settle(_failed(OutcomeKind.REJECTED, f"{want.schema.name} knows no step {', '.join(unknown)}"))
+                job.settle(failed(OutcomeKind.REJECTED, f"{want.schema.name} knows no step {', '.join(unknown)}"))
         for step, leads_to in (("submit", "BC"), ("audit", "C")):
-            due = [job for job in _open(jobs) if step in wanted[id(job)]]
+            due = [job for job in still_open(jobs) if step in wanted[id(job)]]
             missing = [job for job in due if job.state is None or job.state not in leads_to]
             for job, refused in await self._by_ids(want, _STEPS[step], missing):
                 if refused is None:
                     job.state = leads_to[0]
                 else:
                     job.settle(refused)
-            for job in _open(due):
+            for job in still_open(due):
                 if step not in job.done:
                     job.done.append(step)
-        for job in _open(jobs):
+        for job in still_open(jobs):
             job.settle(Outcome(OutcomeKind.OK))
 
     async def _delete(self, want: Want, jobs: Sequence[Job]) -> None:
@@ -315,13 +232,13 @@ class Writer:
         groups: dict[tuple[str, str], list[Job]] = {}
         for job in jobs:
             if job.id is None or not job.write.operation:
-                job.settle(_failed(OutcomeKind.REJECTED, "an operation needs its name and the id of the record"))
+                job.settle(failed(OutcomeKind.REJECTED, "an operation needs its name and the id of the record"))
             else:
                 orgs = ",".join(map(str, job.write.options.get("organizations") or ()))
                 groups.setdefault((job.write.operation, orgs), []).append(job)
         for (name, orgs), members in groups.items():
             extra = {} if name != "Allocate" else await self._allocation(members, orgs)
-            for job, refused in await self._by_ids(want, name, list(_open(members)), extra):
+            for job, refused in await self._by_ids(want, name, list(still_open(members)), extra):
                 job.settle(Outcome(OutcomeKind.OK) if refused is None else refused)
 
     async def _allocation(self, jobs: Sequence[Job], numbers: str) -> dict[str, Any]:
@@ -339,7 +256,7 @@ class Writer:
             return {}
         if len(found) < len(set(wanted)) or not wanted:
             for job in jobs:
-                job.settle(_failed(OutcomeKind.REJECTED, f"Allocate: unknown organisation among '{numbers}'"))
+                job.settle(failed(OutcomeKind.REJECTED, f"Allocate: unknown organisation among '{numbers}'"))
         return {"TOrgIds": ",".join(record.id for record in found)}
 
     async def _by_ids(
@@ -369,7 +286,7 @@ class Writer:
         try:
             return await self._client.write(method, body, timeout)
         except NoSuchService:
-            return _failed(OutcomeKind.REJECTED, f"this server has no service {method}", code="service")
+            return failed(OutcomeKind.REJECTED, f"this server has no service {method}", code="service")
 
     async def _excute(self, form: str, name: str, data: dict[str, Any], timeout: float) -> Answer | Outcome:
         """SDKs and manual spell this service differently; a server without one of them has done nothing."""
@@ -379,7 +296,7 @@ class Writer:
                 return await self._client.write(_SPELLINGS[self._spelling], body, timeout)
             except NoSuchService:
                 self._spelling = 1 - self._spelling
-        return _failed(OutcomeKind.REJECTED, f"this server has no service {_SPELLINGS[0]}", code="service")
+        return failed(OutcomeKind.REJECTED, f"this server has no service {_SPELLINGS[0]}", code="service")
 
     # -- judgement ------------------------------------------------------------------------------------------------
 
@@ -412,9 +329,7 @@ class Writer:
                 judged.append(
                     (
                         job,
-                        _failed(
-                            OutcomeKind.UNKNOWN, f"Kingdee's answer does not mention this record: {answer.message}"
-                        ),
+                        failed(OutcomeKind.UNKNOWN, f"Kingdee's answer does not mention this record: {answer.message}"),
                     )
                 )
         return judged
@@ -425,33 +340,5 @@ class Writer:
         return self._client.errors.judge(code, message).outcome(message, code=code, field=named)
 
 
-def _open(jobs: Iterable[Job]) -> list[Job]:
-    return [job for job in jobs if job.outcome is None]
-
-
-def _failed(kind: OutcomeKind, message: str, code: str | None = None) -> Outcome:
-    return Outcome(kind, failure=Failure(message, code=code))
-
-
 def _unsettled() -> Outcome:
-    return _failed(OutcomeKind.UNKNOWN, "the write was not brought to an end")
-
-
-def _inner(id: str) -> int | str:
-    return int(id) if id.isdigit() else id
-
-
-def _new_rows(keys: Sequence[str], lines: Sequence[Mapping[str, Any]], stamp: str | None) -> dict[str, str]:
-    """Ids of new rows: by the stamp they carry, else the last ones in the order in which they were sent."""
-    if not keys or not lines:
-        return {}
-    if stamp:
-        stamped = {str(line.get(stamp)): str(line["FEntryID"]) for line in lines if line.get(stamp)}
-        return {key: stamped[key] for key in keys if key in stamped}
-    if len(lines) < len(keys):
-        return {}
-    return {key: str(line["FEntryID"]) for key, line in zip(keys, lines[-len(keys) :], strict=True)}
-
-
-def _lacks(job: Job, table: str) -> bool:
-    return any(row.key not in job.rows.get(table, {}) for row in job.write.rows[table].upsert)
+    return failed(OutcomeKind.UNKNOWN, "the write was not brought to an end")
