@@ -38,9 +38,18 @@ STATE_STYLES = {
 }
 
 
+_UNBOUNDED = 220
+
+# Columns that are of no use when they are folded.
+_WHOLE = frozenset(
+    {"state", "id", "name", "flow", "at", "started", "since", "due", "received", "next_due", "last_run", "schedule"}
+)
+
+
 def out() -> Console:
     """Standard output. Rich honours NO_COLOR, and leaves colours out when the output is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # A file or a pipe has no width of its own: wide enough that nothing is folded there.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
 
 
 def err() -> Console:
@@ -95,7 +104,7 @@ def table(
             heading,
             justify="right" if key in right else "left",
             overflow="fold",
-            no_wrap=key in {"state", "id", "at", "started", "since", "due"},
+            no_wrap=key in _WHOLE,
         )
     for row in rows:
         made.add_row(*(cell(key, row.get(key)) for key in columns))
@@ -130,11 +139,12 @@ def details(pairs: Mapping[str, Any], *, title: str | None = None) -> None:
 
 
 def local_time(value: str) -> str:
-    """An ISO time of the hub as the wall clock here shows it."""
+    """An ISO time of the hub as the wall clock here shows it; today's without the date."""
     try:
-        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        at = datetime.fromisoformat(value).astimezone()
     except ValueError:
         return value
+    return at.strftime("%H:%M:%S" if at.date() == datetime.now(at.tzinfo).date() else "%Y-%m-%d %H:%M")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hub.domain.schema import Field, FieldType, ObjectSchema
+from hub.domain.schema import FieldType, ObjectSchema
 from hub.domain.values import is_blank
 from hub.domain.values import mask as mask_scalar
 
@@ -23,22 +23,24 @@ def mask(value: Any) -> Any:
     return mask_scalar(value)
 
 
-def masked(fields: Mapping[str, Any], schema: ObjectSchema | None) -> dict[str, Any]:
-    """`fields` with personal ones masked. Without a schema nobody knows which those are: then every text is."""
-    if schema is None:
-        return {
-            name: mask(value) if isinstance(value, str | list | Mapping) else value for name, value in fields.items()
-        }
-    return {name: _field(value, schema.fields.get(name)) for name, value in fields.items()}
+def masked(content: Any, schema: ObjectSchema | None) -> Any:
+    """`content` (fields, rows, or whatever holds them under their names) with personal values masked.
+
+    Without a schema nobody knows which those are: then everything is masked.
+    """
+    return mask(content) if schema is None else _named(content, personal(schema))
 
 
-def _field(value: Any, field: Field | None) -> Any:
-    if field is None:
-        return value
-    if field.rows is not None and isinstance(value, list):
-        columns = field.rows
-        return [
-            {name: _field(item, columns.get(name)) for name, item in row.items()} if isinstance(row, Mapping) else row
-            for row in value
-        ]
-    return mask(value) if field.personal or field.type in _PERSONAL else value
+def personal(schema: ObjectSchema) -> frozenset[str]:
+    """Names of the fields, those of tables among them, whose values are personal."""
+    fields = [*schema.fields.values()]
+    fields += [column for field in schema.fields.values() for column in (field.rows or {}).values()]
+    return frozenset(field.name for field in fields if field.personal or field.type in _PERSONAL)
+
+
+def _named(content: Any, names: frozenset[str]) -> Any:
+    if isinstance(content, Mapping):
+        return {key: mask(value) if key in names else _named(value, names) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_named(item, names) for item in content]
+    return content

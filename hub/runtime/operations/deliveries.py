@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.runtime.masking import mask, masked
+from hub.runtime.masking import masked
 from hub.runtime.operations.operation import Act, AnyOperation, Call, Operation, Params, Result
 from hub.runtime.settings import Role
 from hub.store import ledger
+from hub.sync import write_back
 
 
 class _Which(BaseModel):
@@ -110,29 +111,19 @@ async def _show(call: Call, params: ShowParams) -> Delivery:
 
 
 async def _mask(call: Call, whole: dict[str, Any]) -> None:
-    source, related, target = await call.hub.project.known_schemas(whole["flow"])
+    name = whole["flow"].removesuffix(write_back.SUFFIX)
+    source, related, target = await call.hub.project.known_schemas(name)
+    if name != whole["flow"]:  # what is told to the source
+        target = source
     payload = whole["payload"]
     if payload:
-        for key, value in payload.items():
-            schema = source if key == "record" else None
-            payload[key] = _masked_part(key, value, schema, related)
-    for attempt in whole["attempts_made"]:
-        if attempt["before"]:
-            attempt["before"] = masked(attempt["before"], target)
+        payload["record"] = masked(payload["record"], source)
+        if "related" in payload:
+            payload["related"] = {name: masked(rows, related.get(name)) for name, rows in payload["related"].items()}
     if whole["intent"]:
-        whole["intent"] = {
-            key: masked(value, target) if key == "fields" else mask(value) if isinstance(value, dict | list) else value
-            for key, value in whole["intent"].items()
-        }
-
-
-def _masked_part(key: str, value: Any, schema: Any, related: dict[str, Any]) -> Any:
-    if key == "related" and isinstance(value, dict):
-        return {
-            name: [masked(row, related.get(name)) for row in rows] if isinstance(rows, list) else rows
-            for name, rows in value.items()
-        }
-    return masked(value, schema) if isinstance(value, dict) else value
+        whole["intent"] = masked(whole["intent"], target)
+    for attempt in whole["attempts_made"]:
+        attempt["before"] = masked(attempt["before"], target)
 
 
 async def _retry(call: Call, params: MoveParams) -> Moved:
