@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from hub.domain.clock import ManualClock
 from hub.store.engine import Store
 
