@@ -8,14 +8,16 @@ from dataclasses import replace
 from hub.domain.errors import Place, Problem
 from hub.domain.schema import Field, FieldType, ObjectSchema
 from hub.mapping.check_cel import CelChecker
+from hub.mapping.check_ending import check_ending
 from hub.mapping.check_refs import Kinds as Kinds
 from hub.mapping.check_refs import check_circles, check_owners, kinds_of
 from hub.mapping.check_scope import UNKNOWN, Known, Report, Scope, did_you_mean, fields_of
 from hub.mapping.check_scope import Schemas as Schemas
 from hub.mapping.check_tests import check_tests
 from hub.mapping.check_types import a
+from hub.mapping.check_unused import check_unused
 from hub.mapping.check_values import ValueChecker
-from hub.mapping.model import Const, Each, Expr, FieldRule, FixedRows, Leaving, MappingSpec, Match, Ref, WriteBackValue
+from hub.mapping.model import Each, Expr, FieldRule, FixedRows, MappingSpec, Ref, WhenChanges
 
 
 def check_mapping(mapping: MappingSpec, schemas: Schemas, *, kinds: Kinds | None = None) -> list[Problem]:
@@ -94,7 +96,7 @@ class _Checker:
             self.values.value(mapping.title, scope)
         self.cel.condition(mapping.when, scope)
         for change in mapping.when_changes:
-            scope.read(change.field)
+            self._change(change)
         for require in mapping.require:
             self.cel.condition(require.that, scope)
         for path in mapping.once_per:
@@ -108,10 +110,8 @@ class _Checker:
             self._required(mapping.fields, self.target.fields, mapping.target.object, mapping.target.place)
         if self.target is not None:
             self._together(self.target)
-        for match in mapping.match:
-            self._match(match)
-        self._ending()
-        self._unused()
+        check_ending(mapping, self.scope, self.values, self._leaving_rules, self.source, self.target)
+        check_unused(mapping, self.report, self.params)
         if self.source is not None:
             check_tests(mapping, self.source, self.schemas, self.report)
         return {name for what, name in self.report.used if what == "param"}
@@ -174,6 +174,13 @@ class _Checker:
         for let in self.mapping.let.values():
             lets[let.name] = replace(self.values.value(let.value, self.scope), what=f"let.{let.name}")
             self.scope = replace(self.scope, lets=dict(lets))
+
+    def _change(self, change: WhenChanges) -> None:
+        known = self.scope.read(change.field)
+        for value in (*(change.from_ or ()), *(change.to or ())):
+            if known.values is not None and value is not None and str(value) not in known.values:
+                hint = did_you_mean(str(value), known.values) or "; it is one of " + ", ".join(sorted(known.values))
+                self.report.error(change.place, f'{known.what} is never "{value}"{hint}', "enum")
 
     # ---- fields ------------------------------------------------------------------------------------------------------
 
@@ -272,95 +279,11 @@ class _Checker:
                 )
                 self.report.warning(filled[present[0]].place, message, "together")
 
-    # ---- around the fields -------------------------------------------------------------------------------------------
-
-    def _match(self, match: Match) -> None:
-        for name in (*match.fields, *match.veto):
-            place = match.places.get(name, match.place)
-            fields = self.target.fields if self.target else {}
-            if self.target is not None and name not in fields:
-                hint = did_you_mean(name, fields)
-                self.report.error(place, f"{name}: {self.mapping.target.object} has no such field{hint}", "field")
-            elif name not in self.mapping.fields:
-                hint = did_you_mean(name, self.mapping.fields)
-                message = f"{name}: records are matched by it, and nothing under `fields:` fills it{hint}"
-                self.report.error(place, message, "match")
-
-    def _ending(self) -> None:
-        mapping, schema = self.mapping, self.target
-        for action in mapping.actions:
-            self.cel.condition(action.if_, self.scope)
-            for operation in action.do:
-                self._operation(operation, action.place)
-        for leaving in (mapping.on_leave, mapping.on_delete):
-            self._leaving(leaving)
-        for ensure in mapping.ensure.values():
-            if schema is not None and ensure.field not in schema.fields:
-                hint = did_you_mean(ensure.field, schema.fields)
-                self.report.error(ensure.place, f"{ensure.field}: {schema.name} has no such field{hint}", "field")
-            self.values.value(ensure.equals, self.scope)
-        if mapping.write_back is not None and self.source is not None:
-            for values in (mapping.write_back.ok, mapping.write_back.failed):
-                for name, value in values.items():
-                    self._write_back(name, value, self.source)
-
-    def _operation(self, operation: str, place: Place) -> None:
-        schema = self.target
-        if schema is not None and operation not in schema.capabilities.operations:
-            hint = did_you_mean(operation, schema.capabilities.operations)
-            self.report.error(place, f"{operation}: {schema.name} has no such operation{hint}", "operation")
-
-    def _leaving(self, leaving: Leaving) -> None:
-        schema = self.target
-        if leaving.kind == "do" and leaving.operation is not None and leaving.place is not None:
-            self._operation(leaving.operation, leaving.place)
-        if (
-            leaving.kind == "delete"
-            and schema is not None
-            and leaving.place is not None
-            and not schema.capabilities.delete
-        ):
-            self.report.error(leaving.place, f"{schema.name} can't be deleted by the hub", "capability")
-        if leaving.kind == "set":
-            for rule in leaving.set.values():
-                if not (isinstance(rule.rule, Expr) and isinstance(rule.rule.origin, Const)):
-                    message = f"{rule.name}: of a record that is gone no value can be read; write `{{const: ...}}`"
-                    self.report.error(rule.place, message, "leaving")
-            self._rules(leaving.set, schema.fields if schema else None, self.mapping.target.object, self.scope)
-
-    def _write_back(self, name: str, value: WriteBackValue, schema: ObjectSchema) -> None:
-        spec = schema.fields.get(name)
-        if spec is None:
-            hint = did_you_mean(name, schema.fields)
-            self.report.error(value.place, f"{name}: {schema.name} has no such field{hint}", "field")
-        elif spec.readonly or spec.computed:
-            self.report.error(value.place, f"{name}: {schema.name}.{name} can't be written", "readonly")
+    def _leaving_rules(self, rules: Mapping[str, FieldRule]) -> None:
+        self._rules(rules, self.target.fields if self.target else None, self.mapping.target.object, self.scope)
 
     def _on_ref(self, ref: Ref, known: Known, spec: Field | None, scope: Scope) -> None:
         self.kinds.check(self.mapping, ref, known, spec, self.report)
-
-    def _unused(self) -> None:
-        mapping, used = self.mapping, self.report.used
-        for let in mapping.let.values():
-            if ("let", let.name) not in used:
-                self.report.warning(let.place, f"let.{let.name} is used nowhere", "unused")
-        for table in mapping.lookups.values():
-            if ("lookup", table.name) not in used:
-                self.report.warning(table.place, f"The lookup {table.name} is used nowhere", "unused")
-        for related in mapping.related.values():
-            if ("related", related.name) not in used and not related.wakes:
-                self.report.warning(related.place, f"The relation {related.name} is used nowhere", "unused")
-        params = {name for what, name in used if what == "param"}
-        if self.params is not None:
-            for name in sorted(params - self.params):
-                hint = did_you_mean(name, self.params)
-                message = f"The parameter {name} is not defined under `params:` of hub.yaml{hint}"
-                self.report.error(used["param", name], message, "param")
-        for case in mapping.tests:
-            for name in case.params.keys() - params:
-                hint = did_you_mean(name, params)
-                message = f"The test `{case.name}` gives the parameter {name}, which is used nowhere{hint}"
-                self.report.warning(case.place, message, "unused")
 
 
 def _flat(fields: Mapping[str, Field]) -> list[tuple[str, Field]]:

@@ -189,35 +189,37 @@ def _shortest(start: str, needs: Mapping[str, list[_Edge]]) -> list[_Edge] | Non
 
 
 def check_owners(mappings: Sequence[MappingSpec], report: Report) -> None:
-    """A field that both directions of a pair map needs an owner, the same in both, that is one of the two systems."""
+    """A field or table that both directions of a pair map needs an owner, the same in both, one of the two systems."""
     for mapping in mappings:
         opposites = [other for other in mappings if _opposite(mapping, other)]
-        for name, rule in mapping.fields.items():
-            if isinstance(rule.rule, Expr):
-                backs = [back for other in opposites if (back := _back(name, rule.rule, other)) is not None]
-                _check_owner(mapping, rule, rule.rule, backs, bool(opposites), report)
+        for rule in mapping.fields.values():
+            backs = [back for other in opposites if (back := _back(mapping, rule, other)) is not None]
+            _check_owner(mapping, rule, backs, bool(opposites), report)
 
 
-def _check_owner(
-    mapping: MappingSpec, rule: FieldRule, expr: Expr, backs: list[FieldRule], paired: bool, report: Report
-) -> None:
+def _check_owner(mapping: MappingSpec, rule: FieldRule, backs: list[FieldRule], paired: bool, report: Report) -> None:
+    owner = _owner(rule)
     systems = (mapping.source.system, mapping.target.system)
     choice = " or ".join(systems)
-    place = expr.places.get("owner", rule.place)
-    if expr.owner is not None and expr.owner not in systems:
-        hint = did_you_mean(expr.owner, systems)
-        report.error(place, f"{rule.name}: the owner is {choice}, not {expr.owner}{hint}", "owner")
-    elif backs and expr.owner is None:
+    place = rule.rule.places.get("owner", rule.place) if isinstance(rule.rule, Expr) else rule.place
+    if owner is not None and owner not in systems:
+        hint = did_you_mean(owner, systems)
+        report.error(place, f"{rule.name}: the owner is {choice}, not {owner}{hint}", "owner")
+    elif backs and owner is None:
         message = f"{rule.name}: both directions map this field ({backs[0].place}); add `owner: {choice}`"
         report.error(rule.place, message, "owner")
-    elif expr.owner is not None and paired and not backs:
+    elif owner is not None and paired and not backs:
         message = f"{rule.name}: nothing maps this field back; `owner:` does nothing here"
         report.warning(place, message, "owner")
     for back in backs:
-        theirs = back.rule.owner if isinstance(back.rule, Expr) else None
-        if expr.owner in systems and theirs in systems and theirs != expr.owner:
-            message = f"{rule.name}: the owner is {expr.owner} here, and {theirs} in the other direction ({back.place})"
+        theirs = _owner(back)
+        if owner in systems and theirs in systems and theirs != owner:
+            message = f"{rule.name}: the owner is {owner} here, and {theirs} in the other direction ({back.place})"
             report.error(place, message, "owner")
+
+
+def _owner(rule: FieldRule) -> str | None:
+    return None if isinstance(rule.rule, FixedRows) else rule.rule.owner
 
 
 def _opposite(mapping: MappingSpec, other: MappingSpec) -> bool:
@@ -225,14 +227,25 @@ def _opposite(mapping: MappingSpec, other: MappingSpec) -> bool:
     return ours == (other.target.system, other.target.object, other.source.system, other.source.object)
 
 
-def _back(name: str, expr: Expr, other: MappingSpec) -> FieldRule | None:
+def _back(mapping: MappingSpec, rule: FieldRule, other: MappingSpec) -> FieldRule | None:
     """The field of `other` that reads what this one writes, and writes what this one reads."""
-    read = {path.name for path in paths_of(expr) if path.root in ("scope", "record")}
-    for source_name in sorted(read):
-        back = other.fields.get(source_name)
-        if back is not None and isinstance(back.rule, Expr) and name in {path.name for path in paths_of(back.rule)}:
+    for name in sorted(_read(mapping, rule)):
+        back = other.fields.get(name)
+        if back is not None and rule.name in _read(other, back):
             return back
     return None
+
+
+def _read(mapping: MappingSpec, rule: FieldRule) -> set[str]:
+    """The source's fields and tables from which a field or table is made; a detail object counts as a table."""
+    match rule.rule:
+        case Each(path=path):
+            related = mapping.related.get(path.related or "")
+            return {related.object if related is not None else path.name}
+        case Expr() as expr:
+            return {path.name for path in paths_of(expr) if path.root in ("scope", "record")}
+        case _:
+            return set()
 
 
 def paths_of(expr: Expr) -> Iterator[Path]:

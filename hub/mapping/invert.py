@@ -218,6 +218,7 @@ class _Draft:
             text.append(f"{indent}  # key: the field that tells a row of {rule.name} from the others")
         if each.entity:
             text.append(f"{indent}  entity: {_flow(each.entity)}")
+        text.append(f"{indent}  owner: {_flow(each.owner or self.mapping.source.system)}")
         text.append(f"{indent}  fields:" if below.done else f"{indent}  fields: {{}}")
         lines.done[name] = "\n".join([*text, *below.done.values(), *below.remarks])
         return None

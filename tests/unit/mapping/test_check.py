@@ -476,6 +476,21 @@ ERRORS = {
         "ensure: {«FTotl: {",
         "FTotl: SAL_SaleOrder has no such field; did you mean FTotal?",
     ),
+    "an ensured field of another type": (
+        "ensure: {FTotal: {equals: order_amount",
+        "ensure: {«FTotal: {equals: order_time",
+        "FTotal: order_time is a date and time, and is compared with a money",
+    ),
+    "a constant written back that is no option": (
+        "write_back: {ok: {sync__c: number}}",
+        "write_back: {ok: {status: «done}}",
+        'status: SalesOrderObj.status has no option "done"; it takes lost, open, won',
+    ),
+    "an option of a change": (
+        'when: record.status != "lost"',
+        "when_changes: {«status: {to: wonn}}",
+        'status is never "wonn"; did you mean won?',
+    ),
     "a field written back": (
         "write_back: {ok: {sync__c: number}}",
         "write_back: {ok: {sync_c: «number}}",

@@ -159,6 +159,20 @@ def test_fields_that_only_cross_are_no_pair() -> None:
     )
 
 
+def test_a_table_that_both_directions_map_needs_an_owner_too() -> None:
+    out = outward("customer", "places: {each: sites, key: id, fields: {name: name}}").replace("  name: name\n", "")
+    back = inward("customer", "sites: {each: places, key: id, fields: {name: name}}")
+    found = [line for line in check(out, back) if "both directions" in line]
+    assert found == [
+        "customer-to-crm.yaml:6:3: sites: both directions map this field (customer-to-erp.yaml:6:3); "
+        "add `owner: erp or crm`",
+        "customer-to-erp.yaml:6:3: places: both directions map this field (customer-to-crm.yaml:6:3); "
+        "add `owner: crm or erp`",
+    ]
+    owned = [text.replace("key: id", "key: id, owner: crm") for text in (out, back)]
+    assert not [line for line in check(*owned) if "owner" in line]
+
+
 # ---- parameters ----
 
 

@@ -86,6 +86,7 @@ def test_the_whole_draft(draft: str) -> None:
             each: Rows
             # key: the field that tells a row of Rows from the others
             entity: line
+            owner: crm
             fields:
               amount: Amount
               product: {from: Product.Number, ref: product, by: number}
