@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import httpx
+import orjson
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -306,4 +307,5 @@ async def _messages(response: Response, scope: Scope) -> list[Message]:
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer, as handlers give it."""
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}))
+    content = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    return Response(content, status_code=status, headers=dict(headers or {}), media_type="application/json")
