@@ -64,7 +64,8 @@ def read(response: Response) -> Any:
     proxy: for a write that means unknown.
     """
     text = response.text().lstrip("\ufeff \r\n") if response.body[:1] not in (b"[", b"{") else ""
-    if response.status == 401 or (_is_page(text) and _asks_to_log_in(text)):
+    # A page with another status may come from a proxy, after the call was done: that is no definite refusal.
+    if response.status == 401 or (response.status == 200 and _is_page(text) and _asks_to_log_in(text)):
         raise SessionLost
     if text and any(word in text for word in _LOST_WORDS):
         raise SessionLost

@@ -166,8 +166,7 @@ class KingdeeClient:
     ) -> tuple[Response, Any]:
         path = f"{_FORM}{method}.common.kdsvc"
         token = await self._token(session)
-        async with session.turn:
-            await self._kit.budgets.take("webapi")
+        async with self._turn(session, method, timeout):
             headers = self._headers(session, token, path)
             response = await self._http.send("POST", path, content=orjson.dumps(body), headers=headers, timeout=timeout)
             self._keep_cookies(session, response)
@@ -189,6 +188,21 @@ class KingdeeClient:
             raise
         session.proven = True
         return response, answered
+
+    @asynccontextmanager
+    async def _turn(self, session: _Session, method: str, timeout: float | None) -> AsyncIterator[None]:
+        """A session's turn. A write that waits for it longer than for its answer is not sent: its lease may end."""
+        try:
+            async with asyncio.timeout(timeout):
+                await session.turn.acquire()
+        except TimeoutError:
+            message = f"{method} was not sent: every session was busy for {timeout:g} s"
+            raise VendorError(message, hint="raise `sessions`, or make batches smaller") from None
+        try:
+            await self._kit.budgets.take("webapi")
+            yield
+        finally:
+            session.turn.release()
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[_Session]:
