@@ -65,11 +65,18 @@ class FieldBuild(ValueBuild):
             if self.collect:
                 return
             with code.block(f"if {v} is not ABSENT"):
-                self._written(v, name, expr, shape, out)
+                self._written(v, name, expr, shape, scope, out)
 
-    def _written(self, v: str, name: str, expr: Expr, shape: Field | None, out: str) -> None:
+    def _written(self, v: str, name: str, expr: Expr, shape: Field | None, scope: Scope, out: str) -> None:
         code = self.code
-        self.rendered(v, shape)
+        if expr.on_error is None:
+            self.rendered(v, shape)
+        else:
+            with code.block("try"):
+                self.rendered(v, shape)
+            with code.block("except Exception"):
+                code.line(f"{v} = {self.value(expr.on_error, scope)}")
+                self.rendered(v, shape)
         if self.trace:
             code.line(f"trace({code.bind('written')}, {v})")
         if self._clears(expr):

@@ -11,7 +11,7 @@ from hub.domain.errors import Place, Problem
 from hub.domain.schema import Field, FieldType, ObjectSchema
 from hub.mapping import runtime
 from hub.mapping.compile_code import Code, Slot
-from hub.mapping.expressions_cel import CelCompiler, cel_value, members, uses
+from hub.mapping.expressions_cel import LET, CelCompiler, cel_value, members, uses
 from hub.mapping.lookups import LoadedTable
 from hub.mapping.model import Cel, MappingSpec, Path
 from hub.mapping.reader import nearest
@@ -252,7 +252,7 @@ class Build:
                 self.wrong("There is no `row` here.", cel.place, "rows are inside `each`", "scope")
             elif use.root == "let" and use.names:
                 read = self._let(Path(f"let.{use.names[0]}", "let", use.names[0], cel.place), scope)
-                tree.setdefault("let", {})[use.names[0]] = self._given(read.code, f"seen({read.code})")
+                tree.setdefault(LET, {})[use.names[0]] = self._given(read.code, f"seen({read.code})")
             elif use.root == "param" and use.names:
                 self.params.add(use.names[0])
                 tree.setdefault("param", {})[use.names[0]] = f"seen(param(params, {self.code.bind(use.names[0])}))"

@@ -9,6 +9,7 @@ from typing import Any
 from hub.domain.errors import Place
 from hub.domain.schema import FieldType, Wire
 from hub.domain.values import day_reader, decimal_text, parser
+from hub.mapping.compile_code import Slot
 from hub.mapping.compile_scope import Build, Read, Scope, single
 from hub.mapping.expressions import (
     Function,
@@ -53,11 +54,14 @@ class ValueBuild(Build):
         if name not in self.lets:
             assert self.let_slot is not None
             spec = self.spec.let[name]
-            with self.opened(name), self.code.at(self.let_slot):
-                made = self.code.name("let")
+            made = self.code.name("let")
+            # Into a place of its own: a let that this one reads is finished, and so stands, before it.
+            own = Slot([], self.let_slot.depth)
+            with self.opened(name), self.code.at(own):
                 self.code.line(f"{made} = ABSENT")
                 with self.caught(self.code.bind(f"let.{name}")):
                     self.code.line(f"{made} = {self.value(spec.value, self.top)}")
+            self.let_slot.lines.append(own.lines)
             self.lets[name] = Read(made, None, parsed=True)
         read = self.lets[name]
         origin = self.spec.let[name].value.origin
@@ -556,7 +560,7 @@ class ValueBuild(Build):
                 self.wrong(f"`calc`: `{text}` is a list.", calc.place, "sum it in a `let` first", "calc")
             self.code.line(f"{made} = {read.code}")
         with self.code.block(f"if {made} is not ABSENT"):
-            self.code.line(f"{made} = as_decimal({made})")
+            self.code.line(f"{made} = to_decimal({made})")
         return made
 
 

@@ -14,10 +14,11 @@ from cel_expr_python import cel
 from hub.domain.schema import Field, FieldType
 from hub.domain.values import DoesNotFit, is_blank, parse
 
-ROOTS = ("record", "row", "let", "param")
+LET = "let_"  # how `let` is called inside CEL, whose grammar keeps the word for itself
 MAX_LENGTH = 4000
 
 _LITERAL = re.compile(r"""(?P<quote>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+_LET = re.compile(_LITERAL.pattern + r"|(?<![\w.])let(?=\s*[.\[])")
 _CHAIN = re.compile(r"(?<![\w.])(record|row|let|param)\b((?:\s*\.\s*[^\W\d]\w*)*)(\s*\[)?")
 _MEMBER = re.compile(r"\.\s*([^\W\d]\w*)")
 
@@ -61,7 +62,7 @@ class CelCompiler:
 
     def __init__(self) -> None:
         anything = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
-        self._env = cel.NewEnv(variables=dict.fromkeys(ROOTS, anything))
+        self._env = cel.NewEnv(variables=dict.fromkeys(("record", "row", LET, "param"), anything))
         self._known: dict[str, Any] = {}
 
     def expression(self, text: str) -> Any:
@@ -70,7 +71,7 @@ class CelCompiler:
             if len(text) > MAX_LENGTH:
                 raise NotCel(f"is longer than {MAX_LENGTH} characters")
             try:
-                self._known[text] = self._env.compile(text)
+                self._known[text] = self._env.compile(_LET.sub(lambda found: found["quote"] or LET, text))
             except RuntimeError as error:
                 raise NotCel(_words(str(error))) from None
         return self._known[text]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hub.domain import normalise
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -36,7 +38,7 @@ TYPES = (
 AGGREGATES = ("sum", "min", "max", "count", "first", "last")
 ROUNDINGS = ("half_up", "half_even", "half_down", "up", "down", "ceiling", "floor")
 CASES = ("upper", "lower", "title")
-NORMALISERS = ("company_name", "phone", "email", "tax_no", "casefold")
+NORMALISERS = tuple(normalise.NORMALISERS)
 WRITE_BACK_KEYS = ("id", "number")
 
 _ROW_POLICY = ("remove", "keep", "hold")

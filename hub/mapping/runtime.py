@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal, DivisionByZero, InvalidOperation
 from typing import Any
 
-from hub.domain.values import DoesNotFit, decimal_text, is_blank, mask
+from hub.domain.values import DoesNotFit, decimal_text, is_blank, mask, to_decimal
 from hub.mapping import functions
 from hub.mapping.expressions_cel import seen
 from hub.mapping.functions import ABSENT, as_text
@@ -251,6 +251,7 @@ NAMES: Mapping[str, Any] = {
     "row_label": row_label,
     "rows_of": rows_of,
     "seen": seen,
+    "to_decimal": to_decimal,
     "taken": taken,
     "too_long": too_long,
     "whole": whole,
