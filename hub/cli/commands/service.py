@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hub.cli import output
 from hub.cli.session import Json, Session, run, session
-from hub.domain.errors import HubError
 
 _RUN = """
 [bold]Examples[/bold]
@@ -72,15 +71,17 @@ def _welcome(ready: Any, flows: list[str]) -> None:
 
 
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running to play with.")] = False,
-    seed: Annotated[int | None, typer.Option(help="The dice of the made-up data.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other names, amounts, orders of events and faults.")] = 1,
+    records: Annotated[int, typer.Option(help="How many records a flow.", min=20, max=100_000)] = 300,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, to play with.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to make the project; else a temporary folder, with --keep ./hub-demo.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run the whole business case against simulators, with faults, and tell what happened."""
-    try:
-        story = importlib.import_module("hub.demo.main")
-    except ModuleNotFoundError as error:
-        raise HubError("This installation has no demo.", hint="install the hub with its demo") from error
-    code = story.run(as_json=as_json, keep=keep, seed=seed)
+    """Run the whole business case against simulators, with faults, and check it against ground truth."""
+    from hub.cli.demo.main import run as play
+
+    code = play(seed=seed, records=records, folder=folder, keep=keep, as_json=as_json)
     if code:
         raise typer.Exit(code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.runtime.operations import deliveries, ids, inbox, overview, work
+from hub.runtime.operations import deliveries, ids, inbox, mappings, overview, work
 from hub.runtime.operations.operation import OperationTable
 
 OPERATIONS = OperationTable(
@@ -12,5 +12,6 @@ OPERATIONS = OperationTable(
         *deliveries.OPERATIONS,
         *inbox.OPERATIONS,
         *ids.OPERATIONS,
+        *mappings.OPERATIONS,
     ]
 )
