@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from connectors.crm.fxiaoke.client import Answered, FxiaokeClient, Refusal
 from connectors.crm.fxiaoke.describing import Describer
-from connectors.crm.fxiaoke.pairing import detail_ids, pair_rows
+from connectors.crm.fxiaoke.pairing import detail_ids
 from connectors.crm.fxiaoke.paths import LOCK, UNLOCK, data_path
-from connectors.crm.fxiaoke.reading import PAGE, Reader
+from connectors.crm.fxiaoke.readback import Job, Readback
+from connectors.crm.fxiaoke.reading import Reader
 from connectors.crm.fxiaoke.schema import ID, STATE
 from connectors.crm.fxiaoke.settings import FxiaokeSettings
 from hub.connector.codes import Retry
@@ -21,11 +21,10 @@ from hub.connector.http import BadAnswer, TransportFailure
 from hub.connector.kit import Kit
 from hub.domain.errors import HubError, QuotaSpent, VendorError
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.domain.record import Fields, RowsWrite
+from hub.domain.record import Fields, RowsWrite, RowWrite
 from hub.domain.schema import FieldType, ObjectSchema
 
 SAVE = "save"
-ROWS = "rows"
 OWNER = "owner"
 _IN_APPROVAL = frozenset({"under_review", "in_change", "ineffective"})
 
@@ -36,25 +35,6 @@ class _Stopped(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.kind)
         self.outcome = outcome
-
-
-@dataclass(slots=True)
-class _Job:
-    """One write under way: what is done of it, and the rows whose ids are known."""
-
-    write: Write
-    schema: ObjectSchema
-    id: str | None
-    done: list[str]
-    rows: dict[str, dict[str, str]] = field(default_factory=dict)
-    fresh: bool = False  # made in this very call, so its rows' ids may still have to be read
-
-    @property
-    def record(self) -> str:
-        """The id, which every step but the creation needs."""
-        if self.id is None:
-            raise _Stopped(Outcome(OutcomeKind.REJECTED, failure=Failure("the write names no record id")))
-        return self.id
 
 
 class Writer:
@@ -68,6 +48,7 @@ class Writer:
         self._client = client
         self._describer = describer
         self._reader = reader
+        self._readback = Readback(kit, describer, reader)
         self._few = asyncio.Semaphore(settings.concurrency)
 
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
@@ -76,7 +57,11 @@ class Writer:
             schema = await self._describer.schema(object)
         except HubError as error:
             return [self._not_begun(error) for _ in batch]
-        jobs = [_Job(write, schema, write.id, list(write.done)) for write in batch]
+        jobs = [Job(write, schema, write.id, list(write.done)) for write in batch]
+        try:
+            await self._readback.present_rows([job for job in jobs if job.write.op is Op.UPDATE])
+        except HubError as error:
+            return [self._not_begun(error) for _ in batch]
         turns: dict[str, list[int]] = {}
         for at, job in enumerate(jobs):
             turns.setdefault(job.id or f"new {at}", []).append(at)
@@ -89,54 +74,65 @@ class Writer:
 
         await asyncio.gather(*(in_turn(places) for places in turns.values()))
         fresh = [(jobs[at], outcome) for at, outcome in outcomes.items() if jobs[at].fresh and outcome.ok]
-        await self._learn_rows(schema, fresh)
-        await self._learn_numbers(schema, fresh)
+        await self._readback.new_rows(fresh)
+        await self._readback.new_numbers(schema, fresh)
         return [outcomes[at] for at in range(len(jobs))]
 
     # --- one write ----------------------------------------------------------------------------------------------
 
-    async def _done(self, job: _Job) -> Outcome:
+    async def _done(self, job: Job) -> Outcome:
         try:
             await self._perform(job)
         except _Stopped as stopped:
             return self._reported(job, stopped.outcome)
         return Outcome(OutcomeKind.OK, id=job.id, rows=job.rows, steps=tuple(job.done), keys=self._sent_keys(job))
 
-    def _reported(self, job: _Job, outcome: Outcome) -> Outcome:
-        """The outcome of a write that stopped: with steps done before, whatever stopped it, it is done partly.
+    def _reported(self, job: Job, outcome: Outcome) -> Outcome:
+        """The outcome of a write that stopped.
 
-        Unknown stays unknown: the step that was under way may have happened.
+        A save of several calls counts as a whole: until it is done nothing of it is, and what stopped it is the
+        outcome. The next attempt does it all again, which harms nothing but rows: they would be added twice. So they
+        are found by the hub's key; where their object has no field for that, the outcome is unknown, and the hub looks.
         """
         outcome.id = outcome.id or job.id
         outcome.rows, outcome.steps = job.rows, tuple(job.done)
-        if len(job.done) > len(job.write.done) and outcome.kind is not OutcomeKind.UNKNOWN:
-            outcome.kind = OutcomeKind.PARTLY
+        if outcome.kind is OutcomeKind.UNKNOWN:
+            return outcome
+        if job.keyless and SAVE not in job.done:
+            outcome.kind = OutcomeKind.UNKNOWN
+        elif len(job.done) > len(job.write.done):
+            outcome.kind, outcome.cause = OutcomeKind.PARTLY, outcome.kind
         return outcome
 
-    async def _perform(self, job: _Job) -> None:
+    async def _perform(self, job: Job) -> None:
         write = job.write
         if write.op is Op.CREATE:
             await self._create(job)
         elif write.op is Op.UPDATE:
-            await self._update(job)
+            await self._step(job.done, SAVE, partial(self._update, job))
         elif write.op is Op.DELETE:
-            await self._delete(job, job.schema.name, job.record, prefix="")
+            await self._delete(job, job.schema.name, self._id(job), job.done)
         else:
-            await self._step(job, str(write.operation), partial(self._operate, job, str(write.operation)))
+            await self._step(job.done, str(write.operation), partial(self._operate, job, str(write.operation)))
         for step in write.steps:
-            if step not in {SAVE, ROWS, OWNER}:
-                await self._step(job, step, partial(self._operate, job, step))
+            await self._step(job.done, step, partial(self._operate, job, step))
 
-    async def _step(self, job: _Job, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    def _id(self, job: Job) -> str:
+        """The id, which every call but the creation needs."""
+        if job.id is None:
+            raise _Stopped(Outcome(OutcomeKind.REJECTED, failure=Failure("the write names no record id")))
+        return job.id
+
+    async def _step(self, done: list[str], name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do a step unless an earlier attempt has done it."""
-        if name not in job.done:
+        if name not in done:
             await work()
-            job.done.append(name)
+            done.append(name)
 
-    async def _create(self, job: _Job) -> None:
+    async def _create(self, job: Job) -> None:
         write, schema = job.write, job.schema
         if SAVE in job.done:
-            job.fresh = ROWS not in job.done
+            job.fresh = True
             job.id = job.id or await self._by_stamp(job)
             return
         data = self._object_data(schema, {k: v for k, v in write.fields.items() if v is not None})
@@ -158,7 +154,7 @@ class Writer:
             if ids:
                 job.rows[name] = {row.key: id for row, id in zip(rows.upsert, ids, strict=True)}
 
-    async def _by_stamp(self, job: _Job) -> str:
+    async def _by_stamp(self, job: Job) -> str:
         """The id of a record that was made, by the hub's key: custom objects may answer a create without it."""
         key, stamp = job.schema.capabilities.stamp_field, job.write.stamp
         if key is not None and stamp is not None:
@@ -170,73 +166,73 @@ class Writer:
                 return found.records[0].id
         raise _Stopped(Outcome(OutcomeKind.UNKNOWN, failure=Failure("the record was made, but its id was not told")))
 
-    async def _update(self, job: _Job) -> None:
+    async def _update(self, job: Job) -> None:
         write, schema = job.write, job.schema
         fields = {name: value for name, value in write.fields.items() if name != OWNER}
         if fields:
-            data = {**self._object_data(schema, fields), ID: job.record}
-            body = self._saving({"object_data": data}, write)
-            await self._step(job, SAVE, partial(self._send, job, data_path(schema.name, "update"), body))
+            data = {**self._object_data(schema, fields), ID: self._id(job)}
+            await self._send(job, data_path(schema.name, "update"), self._saving({"object_data": data}, write))
         if OWNER in write.fields:
-            await self._step(job, OWNER, partial(self._operate, job, "changeOwner"))
+            await self._operate(job, "changeOwner")
         for table, rows in write.rows.items():
             await self._update_rows(job, table, rows)
-        if SAVE not in job.done:
-            job.done.append(SAVE)
 
-    async def _update_rows(self, job: _Job, table: str, rows: RowsWrite) -> None:
+    async def _update_rows(self, job: Job, table: str, rows: RowsWrite) -> None:
         """Rows one by one through their own object: what `details` of an update does is not documented."""
         detail = await self._schema(table)
         known = job.rows.setdefault(table, {})
         for row in rows.upsert:
-            step = f"{ROWS}:{table}:{row.key}"
-            if row.id is not None:
-                known[row.key] = row.id
-                body = self._saving({"object_data": {**self._object_data(detail, row.fields), ID: row.id}}, job.write)
-                await self._step(job, step, partial(self._send, job, data_path(table, "update"), body))
-            elif step not in job.done:
-                (data,) = await self._row_data(table, RowsWrite([row]))
-                data.update({str(detail.master_field): job.record, "dataObjectApiName": table})
-                data.setdefault("owner", [self._settings.user_id])
-                body = self._saving({"object_data": data}, job.write)
-                answered = await self._send(job, data_path(table, "create"), body)
-                if not answered.body.get("dataId"):
-                    raise _Stopped(Outcome(OutcomeKind.UNKNOWN, failure=Failure(f"{table}: a row's id was not told")))
-                known[row.key] = str(answered.body["dataId"])
-                job.done.append(step)
+            row_id = row.id or job.present.get(table, {}).get(row.key)
+            if row_id is not None:
+                known[row.key] = row_id
+                data = {**self._object_data(detail, row.fields), ID: row_id}
+                await self._send(
+                    job, data_path(table, "update"), self._saving({"object_data": data}, job.write), row_id, table
+                )
+            else:
+                known[row.key] = await self._add_row(job, detail, row)
         for id in rows.remove:
             try:
-                await self._delete(job, table, id, prefix=f"{ROWS}:{table}:{id}:")
+                await self._delete(job, table, id, [])
             except _Stopped as stopped:
                 if stopped.outcome.kind is not OutcomeKind.GONE:
                     raise
 
-    async def _delete(self, job: _Job, object: str, id: str, *, prefix: str) -> None:
+    async def _add_row(self, job: Job, detail: ObjectSchema, row: RowWrite) -> str:
+        (data,) = await self._row_data(detail.name, RowsWrite([row]))
+        data.update({str(detail.master_field): self._id(job), "dataObjectApiName": detail.name})
+        data.setdefault("owner", [self._settings.user_id])
+        body = self._saving({"object_data": data}, job.write)
+        answered = await self._send(job, data_path(detail.name, "create"), body)
+        if not answered.body.get("dataId"):
+            failure = Failure(f"{detail.name}: a row was made, but its id was not told")
+            raise _Stopped(Outcome(OutcomeKind.UNKNOWN, failure=failure))
+        job.keyless = job.keyless or detail.capabilities.stamp_field is None
+        return str(answered.body["dataId"])
+
+    async def _delete(self, job: Job, object: str, id: str, done: list[str]) -> None:
         """Two steps: into the recycle bin, then out of it."""
-        step = f"{prefix}invalid"
         try:
-            await self._step(job, step, partial(self._invalidate, job, object, id))
+            await self._step(done, "invalid", partial(self._invalidate, job, object, id))
         except _Stopped as stopped:
-            # Gone, or already in the bin: then a person did the first step.
+            # Gone, or already in the bin: then a person, or an earlier attempt, did the first step.
             if stopped.outcome.kind is not OutcomeKind.GONE or not await self._in_bin(object, id):
                 raise
-            job.done.append(step)
+            done.append("invalid")
         body = {"data": {"dataObjectApiName": object, "idList": [id]}}
-        await self._step(
-            job, f"{prefix}delete", partial(self._send, job, data_path(object, "delete"), body, id, object)
-        )
+        await self._step(done, "delete", partial(self._send, job, data_path(object, "delete"), body, id, object))
 
-    async def _invalidate(self, job: _Job, object: str, id: str) -> None:
+    async def _invalidate(self, job: Job, object: str, id: str) -> None:
         body = {"data": {"dataObjectApiName": object, "object_data_id": id}}
         await self._send(job, data_path(object, "invalid"), body, id, object)
 
-    async def _operate(self, job: _Job, operation: str) -> None:
+    async def _operate(self, job: Job, operation: str) -> None:
         """A named operation on the record."""
-        name, id = job.schema.name, job.record
+        name, id = job.schema.name, self._id(job)
         if operation == "invalid":
             await self._invalidate(job, name, id)
         elif operation == "delete":
-            await self._delete(job, name, id, prefix="")
+            await self._delete(job, name, id, [])
         elif operation == "recover":
             await self._send(job, data_path(name, operation), {"data": {"dataObjectApiName": name, "idList": [id]}})
         elif operation in {"lock", "unlock"}:
@@ -256,7 +252,7 @@ class Writer:
     # --- one call -----------------------------------------------------------------------------------------------
 
     async def _send(
-        self, job: _Job, path: str, body: dict[str, Any], id: str | None = None, object: str | None = None
+        self, job: Job, path: str, body: dict[str, Any], id: str | None = None, object: str | None = None
     ) -> Answered:
         """One call of a write, or _Stopped. `id` and `object` are the record that it is about, if not the job's own."""
         try:
@@ -362,52 +358,7 @@ class Writer:
         except HubError as error:
             raise _Stopped(self._not_begun(error)) from None
 
-    def _sent_keys(self, job: _Job) -> dict[str, str]:
+    def _sent_keys(self, job: Job) -> dict[str, str]:
         number = job.schema.number_field
         value = job.write.fields.get(number) if number is not None else None
         return {"number": value} if isinstance(value, str) else {}
-
-    # --- what a create does not answer --------------------------------------------------------------------------
-
-    async def _learn_rows(self, schema: ObjectSchema, fresh: list[tuple[_Job, Outcome]]) -> None:
-        """Read the ids of rows that were made with their masters: one query a table for the whole batch."""
-        for table in {name for job, _ in fresh for name, rows in job.write.rows.items() if rows.upsert}:
-            open_ = [(job, outcome) for job, outcome in fresh if table in job.write.rows and table not in job.rows]
-            if not open_:
-                continue
-            try:
-                detail = await self._describer.schema(table)
-                masters = [str(job.id) for job, _ in open_]
-                found = await self._reader.children(table, str(detail.master_field), masters)
-            except HubError as error:
-                for _, outcome in open_:
-                    outcome.kind, outcome.failure = OutcomeKind.PARTLY, Failure(f"row ids unread: {error.message}")
-                continue
-            for job, outcome in open_:
-                sent = job.write.rows[table].upsert
-                paired = pair_rows(detail, sent, found[str(job.id)])
-                outcome.rows[table] = paired
-                if len(paired) < len(sent):
-                    text = f"{table}: {len(sent) - len(paired)} of {len(sent)} new rows can't be told apart or found"
-                    outcome.kind, outcome.failure = OutcomeKind.PARTLY, Failure(text)
-        for job, outcome in fresh:
-            if outcome.ok and job.write.rows and ROWS not in outcome.steps:
-                outcome.steps = (*outcome.steps, ROWS)
-
-    async def _learn_numbers(self, schema: ObjectSchema, fresh: list[tuple[_Job, Outcome]]) -> None:
-        """Read the numbers that the server gave: a list a hundred records. Without an answer they stay unsaid."""
-        number = schema.number_field
-        if number is None or not schema.fields[number].computed:
-            return
-        by_id = {str(outcome.id): outcome for _, outcome in fresh}
-        ids = list(by_id)
-        for at in range(0, len(ids), PAGE):
-            try:
-                answers = await self._reader.get(schema.name, ids[at : at + PAGE], frozenset({number}))
-            except HubError as error:
-                self._kit.logger.warning("numbers of new %s records are unread: %s", schema.name, error.message)
-                return
-            for answer in answers:
-                value = answer.record.fields.get(number) if answer.record is not None else None
-                if isinstance(value, str):
-                    by_id[answer.id].keys["number"] = value

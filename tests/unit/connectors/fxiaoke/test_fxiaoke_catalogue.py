@@ -13,7 +13,7 @@ from connectors.crm.fxiaoke.connector import FxiaokeConnector
 from connectors.crm.fxiaoke.pairing import detail_ids, pair_rows
 from connectors.crm.fxiaoke.schema import Stock, field_of, value_of
 from connectors.crm.fxiaoke.settings import FxiaokeSettings
-from hub.connector.contract import Connector, Finds, Reads, Receives, Writes
+from hub.connector.contract import Catalogued, Connector, Finds, Reads, Receives, Writes
 from hub.connector.kit import Kit
 from hub.connector.readme import with_settings
 from hub.domain.record import Record, RowWrite
@@ -40,8 +40,9 @@ def test_the_readme_states_the_level_of_the_manifest() -> None:
 
 def test_the_connector_has_the_powers_of_the_contract() -> None:
     connector = FxiaokeConnector(FxiaokeSettings(**CREDENTIALS), Kit.local("crm"))
-    for power in (Connector, Reads, Finds, Writes, Receives):
+    for power in (Connector, Catalogued, Reads, Finds, Writes, Receives):
         assert isinstance(connector, power)
+    assert "SalesOrderProductObj" in connector.catalogue("SalesOrderObj").fields
 
 
 def test_the_catalogue_has_what_the_ready_made_flows_use() -> None:

@@ -43,7 +43,7 @@ async def test_create_with_rows_answers_row_ids_number_and_stamp(
 ) -> None:
     outcome = await one(connector, "SalesOrderObj", new_order(order, "r1", "r2", "r3"))
     assert outcome.ok
-    assert outcome.steps == ("save", "rows")
+    assert outcome.steps == ("save",)
     record = simulator.table("SalesOrderObj").get(str(outcome.id))
     assert record is not None
     assert record["hub_key__c"] == "S-1#1"
@@ -85,14 +85,14 @@ async def test_equal_rows_without_a_key_field_are_paired_one_to_one(
     assert row["product_id"] == order["products"][1]
 
 
-async def test_unread_row_ids_make_it_partly_and_the_next_attempt_reads_them(
+async def test_rows_that_cannot_be_read_back_leave_the_create_unknown(
     connector: FxiaokeConnector, simulator: FxiaokeSimulator, order: dict[str, Any]
 ) -> None:
     await connector.describe("SalesOrderObj")
     simulator.faults.arm(Fault(kind=FaultKind.HTTP_500, op="^(query|findSimple)$", body=TABLE, times=None))
     write = new_order(order, "r1", "r2")
     first = await one(connector, "SalesOrderObj", write)
-    assert (first.kind, first.steps) == (OutcomeKind.PARTLY, ("save",))
+    assert (first.kind, first.steps) == (OutcomeKind.UNKNOWN, ("save",))
     simulator.faults.clear()
     write.id, write.done = first.id, first.steps
     second = await one(connector, "SalesOrderObj", write)
@@ -136,7 +136,7 @@ async def test_rows_alone_leave_the_master_unwritten(
     assert simulator.table("SalesOrderObj").get(order["order"]) == before
 
 
-async def test_a_write_that_stops_among_its_rows_resumes_there(
+async def test_a_save_that_stops_among_its_rows_adds_none_twice(
     connector: FxiaokeConnector, simulator: FxiaokeSimulator, order: dict[str, Any]
 ) -> None:
     await connector.describe("SalesOrderObj")
@@ -144,14 +144,34 @@ async def test_a_write_that_stops_among_its_rows_resumes_there(
     rows = [RowWrite(key, None, {"product_id": order["products"][0], "quantity": "7"}) for key in ("a", "b")]
     write = Write(Op.UPDATE, id=order["order"], fields={"remark": "改"}, rows={TABLE: RowsWrite(rows)})
     first = await one(connector, "SalesOrderObj", write)
-    assert first.kind is OutcomeKind.PARTLY
-    assert set(first.rows[TABLE]) == {"a"}
-    write.done = first.steps
+    assert (first.kind, first.steps) == (OutcomeKind.NOT_EXECUTED, ())
+    assert first.retry_after is not None
     second = await one(connector, "SalesOrderObj", write)
     assert second.ok
-    assert set(second.rows[TABLE]) == {"b"}
+    assert second.rows[TABLE]["a"] == first.rows[TABLE]["a"]
     assert ops(simulator).count(("create", TABLE)) == 2
-    assert ops(simulator).count(("update", "SalesOrderObj")) == 1
+
+
+async def test_rows_without_a_key_field_leave_a_stopped_save_unknown(
+    connector: FxiaokeConnector, simulator: FxiaokeSimulator, order: dict[str, Any]
+) -> None:
+    del simulator.tenant.objects[TABLE].fields["hub_key__c"]
+    await connector.describe("SalesOrderObj")
+    simulator.faults.arm(Fault(kind=FaultKind.THROTTLE, op="^create$", skip=1))
+    rows = [RowWrite(key, None, {"product_id": order["products"][0], "quantity": "7"}) for key in ("a", "b")]
+    outcome = await one(connector, "SalesOrderObj", Write(Op.UPDATE, id=order["order"], rows={TABLE: RowsWrite(rows)}))
+    assert outcome.kind is OutcomeKind.UNKNOWN
+
+
+async def test_a_step_after_the_save_makes_it_partly_with_its_cause(
+    connector: FxiaokeConnector, simulator: FxiaokeSimulator, order: dict[str, Any]
+) -> None:
+    await connector.describe("SalesOrderObj")
+    simulator.faults.arm(Fault(kind=FaultKind.THROTTLE, op="^lock$"))
+    write = Write(Op.UPDATE, id=order["order"], fields={"remark": "改"}, steps=("lock",))
+    outcome = await one(connector, "SalesOrderObj", write)
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.PARTLY, OutcomeKind.NOT_EXECUTED)
+    assert outcome.steps == ("save",)
 
 
 async def test_an_unanswered_row_is_unknown_with_what_is_done(
@@ -165,16 +185,16 @@ async def test_an_unanswered_row_is_unknown_with_what_is_done(
         connector, "SalesOrderObj", Write(Op.UPDATE, id=order["order"], fields={"remark": "改"}, rows={TABLE: rows})
     )
     assert outcome.kind is OutcomeKind.UNKNOWN
-    assert (outcome.id, outcome.steps) == (order["order"], ("save",))
+    assert (outcome.id, outcome.steps) == (order["order"], ())
 
 
-async def test_a_changed_owner_is_a_step_of_its_own(
+async def test_a_changed_owner_goes_through_its_own_call(
     connector: FxiaokeConnector, simulator: FxiaokeSimulator, order: dict[str, Any]
 ) -> None:
     fields = {"remark": "改", "owner": ["1002"]}
     outcome = await one(connector, "SalesOrderObj", Write(Op.UPDATE, id=order["order"], fields=fields))
     assert outcome.ok
-    assert outcome.steps == ("save", "owner")
+    assert outcome.steps == ("save",)
     record = simulator.table("SalesOrderObj").get(order["order"])
     assert record is not None
     assert (record["owner"], record["remark"]) == (["1002"], "改")
@@ -189,6 +209,7 @@ async def test_delete_takes_two_steps_and_resumes(
     made = await one(connector, "AccountObj", Write(Op.CREATE, fields={"name": "新客户"}))
     first = await one(connector, "AccountObj", Write(Op.DELETE, id=made.id))
     assert (first.kind, first.steps) == (OutcomeKind.PARTLY, ("invalid",))
+    assert first.cause is OutcomeKind.NOT_EXECUTED
     second = await one(connector, "AccountObj", Write(Op.DELETE, id=made.id, done=first.steps))
     assert (second.ok, second.steps) == (True, ("invalid", "delete"))
     third = await one(connector, "AccountObj", Write(Op.DELETE, id=made.id))
