@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from connectors.erp.kingdee.connector import KingdeeConnector
+from connectors.erp.kingdee.settings import KingdeeSettings
 from connectors.erp.kingdee.simulator import KingdeeSimulator
 from hub.connector.conformance import Harness
 from hub.connector.contract import Connector, Manifest
@@ -36,7 +37,9 @@ class KingdeeHarness(Harness):
         return KingdeeSimulator()
 
     def connector(self, settings: Mapping[str, Any], kit: Kit) -> Connector:
-        return KingdeeConnector({**settings, "page_size": self.page, "sessions": 1}, kit)
+        return KingdeeConnector(
+            KingdeeSettings.model_validate({**settings, "page_size": self.page, "sessions": 1}), kit
+        )
 
     async def seed(self, simulator: Simulator, start: int, count: int) -> list[str]:
         before = {str(row["FCUSTID"]) for row in simulator.table(self.object)}

@@ -66,10 +66,8 @@ class KingdeeConnector:
         },
     )
 
-    def __init__(self, settings: KingdeeSettings | Mapping[str, Any], kit: Kit) -> None:
-        self._settings = (
-            settings if isinstance(settings, KingdeeSettings) else KingdeeSettings.model_validate(dict(settings))
-        )
+    def __init__(self, settings: KingdeeSettings, kit: Kit) -> None:
+        self._settings = settings
         self._kit = kit
         self._forms = load_forms()
         errors = ErrorTable.load(Path(__file__).parent / "errors.yaml", self._settings.errors, kit.logger)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from connectors.erp.kingdee.connector import KingdeeConnector
+from connectors.erp.kingdee.settings import KingdeeSettings
 from connectors.erp.kingdee.simulator import KingdeeSimulator
 from hub.connector.kit import Kit
 from hub.connector.serving import serve
@@ -35,7 +36,7 @@ async def connect(sim: KingdeeSimulator) -> AsyncIterator[Connect]:
 
     def make(**settings: Any) -> KingdeeConnector:
         kit = Kit.local("erp", clock=sim.clock, sleep=sleep)
-        opened.append(KingdeeConnector({**sim.settings(), **settings}, kit))
+        opened.append(KingdeeConnector(KingdeeSettings.model_validate({**sim.settings(), **settings}), kit))
         return opened[-1]
 
     yield make

@@ -12,6 +12,7 @@ import pytest
 import respx
 
 from connectors.erp.kingdee.connector import KingdeeConnector
+from connectors.erp.kingdee.settings import KingdeeSettings
 from hub.connector.contract import Op, Write
 from hub.connector.kit import Kit
 from hub.domain.errors import CredentialsRefused, VendorError
@@ -81,7 +82,7 @@ def erp() -> KingdeeConnector:
     async def sleep(_seconds: float) -> None:
         await asyncio.sleep(0)
 
-    return KingdeeConnector(SETTINGS, Kit.local("erp", sleep=sleep))
+    return KingdeeConnector(KingdeeSettings.model_validate(SETTINGS), Kit.local("erp", sleep=sleep))
 
 
 async def create(erp: KingdeeConnector, count: int = 1) -> list[Outcome]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.erp.kingdee.connector import KingdeeConnector
+from connectors.erp.kingdee.settings import KingdeeSettings
 from connectors.erp.kingdee.simulator import KingdeeSimulator
 from connectors.erp.kingdee.simulator_store import Refused
 from hub.connector.contract import Op, Write
@@ -219,7 +220,7 @@ async def test_the_other_spelling_of_excute_operation_is_tried(connect: Callable
     async with serve(simulator):
         customer = {"FCUSTID": 9, "FNumber": "C9", "FName": "n", "FUseOrgId.FNumber": "100"}
         await simulator.bulk("BD_Customer", [customer])
-        erp = KingdeeConnector(simulator.settings(), Kit.local("erp"))
+        erp = KingdeeConnector(KingdeeSettings.model_validate(simulator.settings()), Kit.local("erp"))
         (outcome,) = await erp.write("BD_Customer", [Write(Op.OPERATION, id="9", operation="Forbid")])
         await erp.aclose()
     assert outcome.ok, outcome.failure
