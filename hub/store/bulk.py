@@ -207,6 +207,8 @@ def _array_of(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
 
 def clean(value: str) -> str:
     """`value` as both databases can keep it."""
+    if value.isascii() and "\0" not in value:
+        return value
     return value.replace("\0", "␀").encode("utf-8", "replace").decode()
 
 
@@ -318,9 +320,7 @@ def _last(rows: Sequence[Values], key: Sequence[int]) -> Sequence[Values]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isascii() and "\0" not in value else clean(value)
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 def _json(values: Iterable[Any]) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
 
 from hub.domain.errors import StoreError
+
+_LOOKING = 0.5  # seconds for which the lock may be held by somebody without a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ class FileLock:
     def take(self) -> None:
         """Become the owner. Raises StoreLocked if somebody else is."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _parse(os.read(fd, 4096))
-            os.close(fd)
-            raise StoreLocked(self._store, holder) from None
+        deadline = time.monotonic() + _LOOKING
+        while not _lock(fd, fcntl.LOCK_EX):
+            holder = _parse(os.pread(fd, 4096, 0))
+            # Somebody who only looks (`holder_of`) holds it for an instant, and has not put a name to it.
+            if (holder is not None and _alive(holder.pid)) or time.monotonic() > deadline:
+                os.close(fd)
+                raise StoreLocked(self._store, holder)
+            time.sleep(0.005)
         self._fd = fd
         self.announce()
 
@@ -73,15 +78,32 @@ class FileLock:
 
 def holder_of(store: Path) -> Holder | None:
     """Who owns the store right now, or None if nobody does."""
-    lock = FileLock(store)
-    if not lock._path.exists():
+    try:
+        fd = os.open(store.with_name(store.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
     try:
-        lock.take()
-    except StoreLocked as locked:
-        return locked.holder or Holder(0)
-    lock.release()
-    return None
+        return None if _lock(fd, fcntl.LOCK_SH) else _parse(os.pread(fd, 4096, 0)) or Holder(0)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _parse(body: bytes) -> Holder | None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psycopg
@@ -19,7 +20,7 @@ from hub.domain.errors import StoreError
 from hub.store import bulk, cursors
 from hub.store.engine import Store
 from hub.store.errors import ConstraintBroken, StoreNewer, StoreUnreachable
-from hub.store.lock import StoreLocked, holder_of
+from hub.store.lock import FileLock, StoreLocked, holder_of
 from hub.store.tables import cursor, metadata, system
 from hub.store.upgrade.steps import Step, refuse_unless_ahead_by_a_pre_step
 
@@ -177,6 +178,32 @@ async def test_a_second_opening_is_refused_and_says_who_has_it(tmp_path: Path) -
     assert holder_of(tmp_path / "hub.db") is None
     again = await Store.open(url)
     await again.close()
+
+
+async def test_who_only_looks_does_not_keep_the_owner_out(tmp_path: Path) -> None:
+    url, path = f"sqlite:///{tmp_path}/hub.db", tmp_path / "hub.db"
+    assert holder_of(path) is None
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            holder_of(path)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for _ in range(20):
+            lock = FileLock(path)
+            lock.take()
+            found = holder_of(path)
+            assert found is not None
+            assert found.pid == os.getpid()
+            lock.release()
+    finally:
+        stop.set()
+        watcher.join()
+    store = await Store.open(url)
+    await store.close()
 
 
 async def test_the_lock_of_a_dead_process_is_no_lock(tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ def upgrade_schema(connection: Connection, *, name: str, apply: Step | None) -> 
         return
     if apply is None:
         made = f"has schema {current}" if current else "is empty"
-        raise StoreError(f"the store {name} {made}; this release needs {wanted}.", hint="run `hub upgrade`")
+        raise StoreError(
+            f"the store {name} {made}; this release needs {wanted}.",
+            hint="start the hub once with this release: it upgrades its store",
+        )
     with EnvironmentContext(settings, scripts, fn=lambda revision, _: scripts._upgrade_revs(wanted, revision)):
         settings.attributes["connection"] = connection
         scripts.run_env()
