@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -122,11 +122,6 @@ def parse_rules(text: str, file: str = "errors.yaml") -> list[ErrorRule]:
             Problem(f"rule {'.'.join(map(str, each['loc']))}: {each['msg']}", Place(file)) for each in error.errors()
         ]
         raise InvalidInput(f"{file} has {len(problems)} mistakes", problems) from error
-
-
-def with_retry_after(outcome: Outcome, seconds: float | None) -> Outcome:
-    """The same outcome with the wait that the answer's headers asked for, if they did."""
-    return outcome if seconds is None else replace(outcome, retry_after=seconds)
 
 
 def _code_fits(rule: str, code: str | None) -> bool:
