@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -47,7 +48,7 @@ class FxiaokeSimulator(Simulator):
         self.codes = refusal_codes()
         self.failure_code = -1  # or -2, 50009: all three are documented as 'system error, busy, timeout'
         self.subscribed: frozenset[str] | None = None  # objects whose changes are called back; None: all
-        self.traces: list[str | None] = []
+        self.traces: deque[str | None] = deque(maxlen=1000)  # of the latest calls
         self.account = Account()
         self.gate = Gate(self.clock, self.account)
         self.gate.limits.path_calls = path_calls
@@ -96,7 +97,10 @@ class FxiaokeSimulator(Simulator):
         return str(record["_id"])
 
     async def bulk(self, object: str, records: Sequence[Row]) -> int:
-        return len(self.tenant.seed(object, records, Actor(_ADMIN, person=True)))
+        try:
+            return len(self.tenant.seed(object, records, Actor(_ADMIN, person=True)))
+        except Refused as refused:
+            raise ValueError(refused.message) from None
 
     async def change(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """A person's edit; `details` ({detail object: rows}) may come along with a create."""

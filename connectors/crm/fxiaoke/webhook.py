@@ -114,12 +114,19 @@ class AppCallback:
 
 def receive(settings: FxiaokeSettings, request: WebhookRequest) -> Received:
     """Any callback of this connection, by its form. Raises WebhookRefused."""
-    body = read_json(request.body)
+    try:
+        return _received(settings, read_json(request.body), request.received)
+    except UnicodeEncodeError as error:
+        # JSON may hold half of a surrogate pair, which no text that was signed can.
+        raise WebhookRefused("a member of the callback is no text", status=400) from error
+
+
+def _received(settings: FxiaokeSettings, body: Mapping[str, Any], now: int) -> Received:
     if "encryptedContent" in body:
         if settings.aes_key is None:
             raise WebhookRefused("no aes_key is set, so no data change callback can be trusted", status=403)
         callback = ChangeCallback(settings.aes_key.get_secret_value(), settings.callback_window, settings.ea)
-        return callback.receive(body, request.received)
+        return callback.receive(body, now)
     if "sig" in body:
         if settings.app_token is None or settings.app_aes_key is None:
             raise WebhookRefused("no app_token and app_aes_key are set, so no app callback can be trusted", status=403)
@@ -129,7 +136,7 @@ def receive(settings: FxiaokeSettings, request: WebhookRequest) -> Received:
             settings.app_id,
             settings.callback_window,
         )
-        return app.receive(body, request.received)
+        return app.receive(body, now)
     raise WebhookRefused("the body is none of the vendor's callbacks", status=400)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from connectors.crm.fxiaoke.settings import FxiaokeSettings
 from connectors.crm.fxiaoke.simulator_events import Sealer
@@ -179,3 +181,43 @@ def test_the_reply_is_what_the_sender_accepts() -> None:
     assert not sealer.accepts(b"success")
     stranger = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
     assert not sealer.accepts(ChangeCallback(stranger, 3600).reply("success", SENT).body)
+
+
+@hypothesis.given(st.text(min_size=1), st.text(min_size=1), st.text(), st.integers(0, 5))
+def test_what_is_sealed_is_opened_as_it_was(object: str, id: str, kind: str, retries: int) -> None:
+    event = {"apiName": object, "dataId": id, "eventType": kind, "messageId": "M"}
+    sealed = Sealer("demoea", KEY).sealed(event, at=SENT, retry_times=retries)
+    hook = WebhookRequest("POST", "/", {}, {}, sealed, SENT)
+    (found,) = receive(settings(aes_key=KEY), hook).events
+    assert (found.object, found.id) == (object, id)
+
+
+@hypothesis.given(st.integers(0), st.integers(0, 255))
+def test_one_changed_byte_is_refused_or_changes_nothing(place: int, byte: int) -> None:
+    true = json.dumps(body()).encode()
+    bad = bytearray(true)
+    bad[place % len(bad)] = byte
+    both = settings(aes_key=KEY, app_token="tokendemo", app_aes_key=KEY.rstrip("="))
+    hook = WebhookRequest("POST", "/", {}, {}, bytes(bad), SENT)
+    try:
+        received = receive(both, hook)
+    except WebhookRefused:
+        return
+    assert [(event.object, event.id) for event in received.events] == [("AccountObj", "65aa17a9f318b90001726517")]
+
+
+_MEMBERS = st.sampled_from(
+    ["signature", "timestamp", "nonce", "messageId", "enterpriseAccount", "encryptedContent", "sig"]
+)
+_JSON = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()) | st.just("\ud800")
+
+
+@hypothesis.given(st.dictionaries(_MEMBERS, _JSON))
+def test_whatever_comes_is_refused_or_true(given: dict[str, Any]) -> None:
+    both = settings(aes_key=KEY, app_token="tokendemo", app_aes_key=KEY.rstrip("="))
+    for sent in (given, {**body(), **given}, {**app_body(), **given}):
+        try:
+            received = receive(both, request(sent))
+        except WebhookRefused:
+            continue
+        assert received.dedupe in {"change:MSG-0001", f"app:{APP_SIG}"}
