@@ -22,7 +22,7 @@ from hub.store.engine import Store
 from hub.store.errors import ConstraintBroken, StoreNewer, StoreUnreachable
 from hub.store.lock import FileLock, StoreLocked, holder_of
 from hub.store.tables import cursor, metadata, system
-from hub.store.upgrade.steps import Step, refuse_unless_ahead_by_a_pre_step
+from hub.store.upgrade.steps import Step, newest_before_post, refuse_unless_ahead_by_a_pre_step
 
 COLUMNS = ("flow", "stream", "position", "updated")
 
@@ -146,6 +146,14 @@ async def test_a_store_that_has_only_the_next_pre_step_still_works(store_url: st
     await again.close()
     with pytest.raises(StoreNewer):
         refuse_unless_ahead_by_a_pre_step("x", ahead.replace("pre", "post"), known)
+
+
+@pytest.mark.parametrize(
+    ("current", "reached"),
+    [("0001_post", "0002_pre"), ("0002_pre", "0002_pre"), ("0002_post", "0003_pre"), ("0003_pre", "0003_pre")],
+)
+def test_a_pre_step_stops_before_the_next_post_step(current: str, reached: str) -> None:
+    assert newest_before_post(["0003_pre", "0002_post", "0002_pre", "0001_post"], current) == reached
 
 
 async def test_somebody_elses_database_is_refused(store_url: str, tmp_path: Path) -> None:

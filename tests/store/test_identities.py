@@ -476,10 +476,12 @@ async def test_import_tells_conflicts_by_line_and_takes_the_rest(store: Store) -
         line("3", "", "", ""),
         line("3", *ERP, "301", parent_object="Gone", parent_id="1", facet="x"),
         line("4", *ERP, "400", role="boss"),
+        line("4", *ERP, "401", deleted="yesterday"),
+        line("4", *ERP, "402", keys="{"),
     ]
     async with store.begin() as conn:
         report = await identities.import_rows(store, conn, rows)
     assert report.created == 2
     assert report.same == 2
-    assert [number for number, _ in report.conflicts] == [3, 5, 8, 9, 10]
+    assert [number for number, _ in report.conflicts] == [3, 5, 8, 9, 10, 11, 12]
     assert await entity_of(store, *CRM, "c") == await entity_of(store, *ERP, "300")

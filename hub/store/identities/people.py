@@ -191,9 +191,20 @@ def _read(rows: Iterable[Mapping[str, str]], report: ImportReport) -> list[_Line
             report.conflicts.append((number, f"{', '.join(empty)} must not be empty"))
         elif row.get("role") and row["role"] not in ("primary", "alias"):
             report.conflicts.append((number, f"role is 'primary' or 'alias', not '{row['role']}'"))
+        elif row.get("deleted") and not row["deleted"].isdecimal():
+            report.conflicts.append((number, f"deleted is a time in epoch milliseconds, not '{row['deleted']}'"))
+        elif row.get("keys") and not _is_object(row["keys"]):
+            report.conflicts.append((number, "keys is not a JSON object"))
         else:
             lines.append(_Line(number, row, (row["system"], row["object"], row["id"])))
     return lines
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _choose(store: Store, lines: Sequence[_Line], known: Mapping[Key, Identity]) -> dict[str, int]:

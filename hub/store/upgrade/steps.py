@@ -54,7 +54,7 @@ def upgrade_schema(connection: Connection, *, name: str, apply: Step | None) -> 
     if current is not None and current not in history:
         refuse_unless_ahead_by_a_pre_step(name, current, history[0])
         return
-    wanted = history[0] if apply is not Step.PRE else _newest_before_post(history, current)
+    wanted = history[0] if apply is not Step.PRE else newest_before_post(history, current)
     if current == wanted:
         return
     if apply is None:
@@ -79,7 +79,7 @@ def refuse_unless_ahead_by_a_pre_step(name: str, current: str, newest: str) -> N
     )
 
 
-def _newest_before_post(history: list[str], current: str | None) -> str:
+def newest_before_post(history: list[str], current: str | None) -> str:
     """The last pre-step that can be reached from `current` without passing a post-step."""
     pending = history[: history.index(current)] if current else history[:-1]
     reached = current or history[-1]
