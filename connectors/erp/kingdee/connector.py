@@ -110,6 +110,7 @@ class KingdeeConnector:
         return schema
 
     def catalogue(self, object: str) -> ObjectSchema:
+        """The form as the catalogue has it, without asking the server. Raises NotFound."""
         return self._forms.schemas.schema(object)
 
     async def read(self, request: ReadRequest, cursor: Cursor | None) -> Page:

@@ -12,6 +12,7 @@ from connectors.erp.kingdee.settings import KingdeeSettings
 from connectors.erp.kingdee.values import head_model, in_order, row_model
 from hub.connector.contract import Write
 from hub.domain.errors import HubError
+from hub.domain.record import RowsWrite
 
 
 def unknown_fields(want: Want, write: Write) -> list[str]:
@@ -76,9 +77,8 @@ class Models:
         pairs: dict[str, dict[str, str]] = {}
         for table, rows in job.write.rows.items():
             known = {row.key: row.id for row in rows.upsert if row.id is not None}
-            new = [row.key for row in rows.upsert if row.id is None]
             lines = [each for each in returned.get(table) or () if isinstance(each, dict) and each.get("FEntryID")]
-            pairs[table] = {**known, **_new_rows(new, lines, self.row_stamp(want, table))}
+            pairs[table] = {**known, **_new_rows(rows, lines, self.row_stamp(want, table))}
         return pairs
 
     async def find_rows(self, want: Want, jobs: Sequence[Job]) -> None:
@@ -95,8 +95,7 @@ class Models:
             except HubError:
                 continue  # the save itself is done; rows without an id are paired at the next adoption
             for job in lacking:
-                new = [row.key for row in job.write.rows[table].upsert if row.id is None]
-                job.rows[table] |= _new_rows(new, found.get(str(job.id), ()), stamp)
+                job.rows[table] |= _new_rows(job.write.rows[table], found.get(str(job.id), ()), stamp)
 
     def row_stamp(self, want: Want, table: str) -> str | None:
         """The field of a table that carries the hub's key of a row, if the tenant has it."""
@@ -108,16 +107,19 @@ def _inner(id: str) -> int | str:
     return int(id) if id.isdigit() else id
 
 
-def _new_rows(keys: Sequence[str], lines: Sequence[Mapping[str, Any]], stamp: str | None) -> dict[str, str]:
+def _new_rows(rows: RowsWrite, lines: Sequence[Mapping[str, Any]], stamp: str | None) -> dict[str, str]:
     """Ids of new rows: by the stamp they carry, else the last ones in the order in which they were sent."""
-    if not keys or not lines:
+    new = [row for row in rows.upsert if row.id is None]
+    if not new or not lines:
         return {}
     if stamp:
         stamped = {str(line.get(stamp)): str(line["FEntryID"]) for line in lines if line.get(stamp)}
-        return {key: stamped[key] for key in keys if key in stamped}
-    if len(lines) < len(keys):
+        # A mapping may write that field itself, with a value of its own.
+        sent = {row.key: str(row.fields.get(stamp, row.key)) for row in new}
+        return {key: stamped[value] for key, value in sent.items() if value in stamped}
+    if len(lines) < len(new):
         return {}
-    return {key: str(line["FEntryID"]) for key, line in zip(keys, lines[-len(keys) :], strict=True)}
+    return {row.key: str(line["FEntryID"]) for row, line in zip(new, lines[-len(new) :], strict=True)}
 
 
 def _lacks(job: Job, table: str) -> bool:

@@ -139,5 +139,5 @@ def _no_downstream(store: Store, form: Form, row: Row) -> None:
         return
     for receipt in store.table("AR_RECEIVEBILL"):
         for source in receipt.get("FRECEIVEBILLSRCENTRY") or []:
-            if source.get("FSRCBILLNO") == row["FBillNo"]:
+            if row["FBillNo"] in (source.get("FSRCBILLNO"), source.get("FORDERBILLNO")):
                 raise Refused(f"单据“{row['FBillNo']}”存在下游单据“{receipt['FBillNo']}”，不允许该操作", code=12)

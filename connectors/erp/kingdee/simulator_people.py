@@ -21,6 +21,9 @@ _PRESETS: dict[str, list[Row]] = {
     ],
     "BD_Currency": [
         {"FCURRENCYID": 1, "FNumber": "PRE001", "FName": "人民币", "FCODE": "CNY"},
+        {"FCURRENCYID": 2, "FNumber": "PRE002", "FName": "香港元", "FCODE": "HKD"},
+        {"FCURRENCYID": 3, "FNumber": "PRE003", "FName": "欧元", "FCODE": "EUR"},
+        {"FCURRENCYID": 4, "FNumber": "PRE004", "FName": "日本日圆", "FCODE": "JPY"},
         {"FCURRENCYID": 7, "FNumber": "PRE007", "FName": "美元", "FCODE": "USD"},
     ],
     "BD_UNIT": [

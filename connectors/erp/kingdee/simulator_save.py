@@ -340,6 +340,9 @@ def _defaults(typing: Typing) -> None:
         fill("FBillTypeID", "BOS_BillType", "SKDLX01_SYS")
         fill("FSETTLECUR", "BD_Currency", row.get("FCURRENCYID.FNumber"))
         fill("FSETTLEMAINBOOKID", "BD_Currency", "PRE001")
+        if row.get("FPAYUNIT") is None:
+            _copy(row, "FPAYUNIT", row, "FCONTACTUNIT")
+        _fill_plain(row, "FPAYUNITTYPE", row.get("FCONTACTUNITTYPE"))
         _fill_plain(row, "FBUSINESSTYPE", "1")
         _fill_plain(row, "FEXCHANGERATE", "1.000000")
         _fill_plain(row, "FWRITTENOFFSTATUS", "A")

@@ -14,7 +14,7 @@ from connectors.erp.kingdee.catalogue import load_forms
 from connectors.erp.kingdee.connector import KingdeeConnector
 from connectors.erp.kingdee.settings import KingdeeSettings
 from connectors.erp.kingdee.values import decimal_text, epoch_ms, from_cell, head_model, local_time, quoted
-from hub.connector.contract import Connector, Finds, Reads, Receives, Writes
+from hub.connector.contract import Catalogued, Connector, Finds, Reads, Receives, Writes
 from hub.connector.kit import Kit
 from hub.connector.readme import with_settings
 from hub.domain.schema import Field, FieldType, Wire
@@ -39,7 +39,7 @@ def test_the_readme_is_made_from_the_code() -> None:
 
 def test_the_connector_has_the_powers_of_the_contract() -> None:
     erp = KingdeeConnector(KingdeeSettings.model_validate(CREDENTIALS), Kit.local("erp"))
-    for power in (Connector, Reads, Finds, Writes):
+    for power in (Connector, Catalogued, Reads, Finds, Writes):
         assert isinstance(erp, power)
     assert not isinstance(erp, Receives)
 
