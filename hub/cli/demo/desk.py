@@ -28,6 +28,7 @@ class Desk:
         self.base_url = base_url
         self.settings = settings
         self._client = client
+        self._journal: list[Row] = []
 
     async def seed(self, object: str, records: Sequence[Row]) -> None:
         """Put records in as they stand; nobody is told."""
@@ -35,7 +36,8 @@ class Desk:
 
     async def person(self, op: str, object: str, id: str | None = None, **more: Any) -> dict[str, Any]:
         """A person's edit at the screen: stamps move, and callbacks fire."""
-        return await self._post("change", {"op": op, "object": object, "id": id, **more})
+        done: dict[str, Any] = await self._post("change", {"op": op, "object": object, "id": id, **more})
+        return done
 
     async def call_back(self, url: str | None) -> None:
         await self._post("callback", {"url": url})
@@ -51,7 +53,8 @@ class Desk:
 
     async def counts(self) -> dict[str, int]:
         """Calls by name, and callbacks by what became of them."""
-        return await self._get("counts")
+        counted: dict[str, int] = await self._get("counts")
+        return counted
 
     async def records(self, object: str) -> list[Row]:
         """All live records of an object."""
@@ -64,15 +67,13 @@ class Desk:
                 return found
             params["after"] = _id(found[-1])
 
-    async def journal(self, since: int = 0) -> list[Row]:
-        """Every committed write after that sequence number, in order."""
-        found: list[Row] = []
+    async def journal(self) -> list[Row]:
+        """Every committed write, in order. What was fetched before is not fetched again."""
         while True:
-            page = await self._get("journal", {"since": since, "limit": _PAGE})
+            page = await self._get("journal", {"since": len(self._journal), "limit": _PAGE})
             if not page["entries"]:
-                return found
-            found += page["entries"]
-            since = page["next"]
+                return self._journal
+            self._journal += page["entries"]
 
     async def _get(self, what: str, params: Mapping[str, Any] | None = None) -> Any:
         answer = await self._client.get(f"{self.base_url}/_sim/{what}", params=params)

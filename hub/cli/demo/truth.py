@@ -69,7 +69,7 @@ def _products(found: Snapshot) -> Iterator[Wrong]:
         if material["FDocumentStatus"] != "C":
             if products:
                 yield Wrong("stale", "product", number, "stands in the CRM and is not audited in the ERP")
-        elif (one := yield from _only(products, "product", number)) is not None:
+        elif (one := (yield from _only(products, "product", number))) is not None:
             expected = {
                 "name": material["FName"],
                 "product_spec": material["FSpecification"],
@@ -201,8 +201,8 @@ def _foreign_rows(found: Snapshot) -> Iterator[Wrong]:
     added: dict[str, dict[int, Row]] = defaultdict(dict)
     for entry in found.erp_journal:
         if entry["object"] == "SAL_SaleOrder" and entry["actor"] != "api" and entry["after"]:
-            rows = [row for row in entry["after"]["FSaleOrderEntry"] if not row.get("F_HUB_ROW")]
-            added[entry["id"]] = {row["FEntryID"]: row for row in rows}
+            entries = entry["after"]["FSaleOrderEntry"]
+            added[entry["id"]] = {row["FEntryID"]: row for row in entries if not row.get("F_HUB_ROW")}
     documents = {str(row["FID"]): row for row in found.erp["SAL_SaleOrder"]}
     for id, rows in added.items():
         if not rows or id not in documents:
