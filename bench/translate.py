@@ -76,8 +76,8 @@ lookups:
 """
 
 _TEXTS = (
-    "name", "org", "currency", "province", "city", "district", "street", "contact", "ship_tel", "remark", "level", "source",
-    "channel", "payment", "project", "contract_no", "invoice_title", "creator",
+    "name", "org", "currency", "province", "city", "district", "street", "contact", "ship_tel", "remark", "level",
+    "source", "channel", "payment", "project", "contract_no", "invoice_title", "creator",
 )  # fmt: skip
 _ORG = {"1001": "100", "1002": "200", "1003": "300"}
 _CURRENCY = {"CNY": "PRE001", "USD": "PRE007", "EUR": "PRE003"}
@@ -116,9 +116,9 @@ def related_schemas() -> dict[str, ObjectSchema]:
 def target_schema() -> ObjectSchema:
     decimals = ("FRate", "FAmount", "FDiscount", "FQtyTotal")
     texts = (
-        "FNo", "FType", "FOrg", "FCustomer", "FDept", "FSaler", "FCurrency", "FAddress", "FContact", "FPhone", "FRemark",
-        "FLevel", "FTaxNo", "FCustomerName", "FSource", "FChannel", "FPayment", "FProject", "FContract", "FInvoiceTitle",
-        "FCreator",
+        "FNo", "FType", "FOrg", "FCustomer", "FDept", "FSaler", "FCurrency", "FAddress", "FContact", "FPhone",
+        "FRemark", "FLevel", "FTaxNo", "FCustomerName", "FSource", "FChannel", "FPayment", "FProject", "FContract",
+        "FInvoiceTitle", "FCreator",
     )  # fmt: skip
     row = _fields(
         Field("FMaterial"), Field("FNote"), *(Field(name, FieldType.DECIMAL) for name in ("FQty", "FAmount", "FPrice"))

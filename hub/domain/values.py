@@ -388,7 +388,8 @@ def canonical(field: Field, value: Any) -> Hashable:
         return None
     if field.many:
         members = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_canonical(field, member) for member in members) or None
+        meant = (_canonical(field, member) for member in members if member is not None)
+        return tuple(one for one in meant if one is not None) or None
     return _canonical(field, value)
 
 

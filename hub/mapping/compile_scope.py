@@ -244,7 +244,7 @@ class Build:
     def variables(self, cel: Cel, scope: Scope) -> str:
         """The code of what CEL is given: no more than the expression reads.
 
-        What was not read is null to it, as a whole read would have it; in a partial record it is ABSENT, to be taken out.
+        What was not read is null to it, as a whole read would have it; in a partial record it is ABSENT, and taken out.
         """
         tree: dict[str, Any] = {}
         for use in uses(cel.text):

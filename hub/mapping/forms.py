@@ -32,8 +32,8 @@ class Form:
 
 
 TYPES = (
-    "text", "integer", "decimal", "money", "boolean", "date", "datetime", "time", "phone", "email", "url", "enum", "list", "json",
-    "label", "file",
+    "text", "integer", "decimal", "money", "boolean", "date", "datetime", "time", "phone", "email", "url", "enum", "list",
+    "json", "label", "file",
 )  # fmt: skip
 AGGREGATES = ("sum", "min", "max", "count", "first", "last")
 ROUNDINGS = ("half_up", "half_even", "half_down", "up", "down", "ceiling", "floor")

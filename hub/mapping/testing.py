@@ -58,8 +58,8 @@ def run_tests(
 ) -> list[CaseReport]:
     """Run the file's tests. Types come from the schemas; where there are none, from the values and from their use.
 
-    A condition that depends on what a test does not give is taken as satisfied. Raises InvalidInput if the mapping can't
-    be compiled.
+    A condition that depends on what a test does not give is taken as satisfied. Raises InvalidInput if the mapping
+    can't be compiled.
     """
     assumed = assume(spec)
     schemas = {name: (related or {}).get(name) or assumed[name] for name in spec.related}
@@ -192,9 +192,8 @@ def _check(case: Case, result: Result) -> Iterator[str]:
         if not as_wanted:
             said = "not to be filtered" if wanted is False else f"to be filtered ({wanted})"
             yield f"expected it {said}; {describe(result)}"
-    if case.expect_waiting is not None:
-        if not set(case.expect_waiting) <= _waits_for(result):
-            yield f"expected it to wait for {', '.join(case.expect_waiting)}; {describe(result)}"
+    if case.expect_waiting is not None and not set(case.expect_waiting) <= _waits_for(result):
+        yield f"expected it to wait for {', '.join(case.expect_waiting)}; {describe(result)}"
     if case.expect_actions is not None:
         actions = [action for one in result for action in one.actions] if isinstance(result, list) else None
         if actions != list(case.expect_actions):

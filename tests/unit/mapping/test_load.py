@@ -23,7 +23,6 @@ from hub.mapping.model import (
     MappingSpec,
     RunningNumber,
     Text,
-    TextPart,
     WriteBackValue,
 )
 
@@ -109,7 +108,6 @@ def test_origins_that_read() -> None:
     lines = "related: {lines: {object: L, where: {o: _id}}}\n"
     assert isinstance(value("a.b").origin, From)
     assert isinstance(value("{first: [a, {const: x}]}").origin, FirstOf)
-    assert value("{from: owner, first: true}").origin == value("{first: owner}").origin or True
     first = value("{from: owner, first: true}").origin
     assert isinstance(first, Aggregate)
     assert first.path.name == "owner"
@@ -159,9 +157,7 @@ def test_a_template_holds_paths_and_formats_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("text", ["{a.__class__!r}", "{a:{b}}", "{0.x[1]}", "{a:>99999999}", "{a", "a}", "{}", "{a b}"])
 def test_a_template_that_python_would_run_is_refused(text: str) -> None:
-    found = problems(f"fields: {{F: {{text: '{text}'}}}}\n")
-    assert found
-    assert not any(isinstance(part, TextPart) and "class" in part.path.name for part in ())
+    assert problems(f"fields: {{F: {{text: '{text}'}}}}\n")
 
 
 def test_rows_of_all_kinds() -> None:
@@ -219,7 +215,8 @@ def test_the_rest_of_the_forms() -> None:
 
 def test_a_lookup_table_may_have_any_keys() -> None:
     made = spec(
-        "lookups: {a: {file: x.csv}, b: {file: '1', other: '2'}, c: {x: y, else: keep}, d: {x: y, else: null}}\nfields: {A: a}\n"
+        "lookups: {a: {file: x.csv}, b: {file: '1', other: '2'}, c: {x: y, else: keep}, d: {x: y, else: null}}\n"
+        "fields: {A: a}\n"
     )
     assert made.lookups["a"].file == "x.csv"
     assert dict(made.lookups["b"].values) == {"file": "1", "other": "2"}
@@ -227,7 +224,7 @@ def test_a_lookup_table_may_have_any_keys() -> None:
     assert (made.lookups["d"].else_kind, made.lookups["d"].else_value) == ("const", None)
 
 
-BASE = HEAD + "fields: {A: a, B: b, C: c}\nlookups: {t: {x: '1'}}\nparams: {}\n".replace("params: {}\n", "")
+BASE = HEAD + "fields: {A: a, B: b, C: c}\nlookups: {t: {x: '1'}}\n"
 
 
 def test_an_overlay_adds_replaces_and_removes() -> None:

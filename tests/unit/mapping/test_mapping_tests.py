@@ -66,7 +66,9 @@ def test_expectations_of_what_does_not_travel() -> None:
         "  - {name: not filtered, given: {record: {}}, expect_filtered: false}\n"
         "  - {name: refused, given: {record: {tax: null}}, expect_error: tax}\n"
         "  - {name: waits, given: {record: {c: c1}}, expect_waiting: customer}\n"
-        "  - {name: found, given: {record: {c: c1}, ids: {customer: {c1: {id: '7', number: N}}}}, expect_only: {C: '7'}}\n"
+        "  - name: found\n"
+        "    given: {record: {c: c1}, ids: {customer: {c1: {id: '7', number: N}}}}\n"
+        "    expect_only: {C: '7'}\n"
         "  - {name: acts, given: {record: {off: true}}, expect_actions: [Cancel]}\n"
         "  - {name: wrong, given: {record: {state: no}}, expect: {C: x}}\n"
         "  - {name: wrong too, given: {record: {state: ok}}, expect_filtered: true}\n"
@@ -80,7 +82,8 @@ def test_expectations_of_what_does_not_travel() -> None:
 def test_tables_facets_time_and_numbers() -> None:
     assert differences(
         "lookups: {tax: {table: tax, keys: [a, b]}}\n"
-        "fields: {N: {from: [a, b], lookup: tax, take: rate}, C: {from: c, ref: customer, facet: f}, S: {number: 'C{0000}'}, "
+        "fields: {N: {from: [a, b], lookup: tax, take: rate}, C: {from: c, ref: customer, facet: f}, "
+        "S: {number: 'C{0000}'}, "
         "W: {from: c, ref: dept, wait: 2h, else: D}}\n"
         "tests:\n"
         "  - name: all\n"
@@ -114,7 +117,7 @@ def test_the_story_of_a_record_shows_each_step_and_masks_what_is_personal() -> N
     assert name.paths == ("name",)
     assert name.personal
     assert not any("hang" in shown or "HANG" in shown for _, shown in name.steps)
-    assert [step for step, _ in name.steps][0] == "from"
+    assert next(step for step, _ in name.steps) == "from"
     assert city.steps == [("from", "null"), ("default", "none"), ("written", "none")]
     assert gone.steps == [("from", "(not read)")]
     assert isinstance(made.result, list)

@@ -145,7 +145,8 @@ def test_scalars_from_related_rows() -> None:
 def test_related_records_in_rows_and_at_the_top() -> None:
     text = (
         "fields:\n  No: account.tel\n"
-        "  E: {each: lines, fields: {P: row.product.code, Q: {calc: row.product.rate * 2}, K: {cel: row.product.code}}}\n"
+        "  E: {each: lines, "
+        "fields: {P: row.product.code, Q: {calc: row.product.rate * 2}, K: {cel: row.product.code}}}\n"
     )
     products = {"p1": {"_id": "p1", "code": "c1", "rate": "1.5"}, "p2": None}
     made = run(text, {"_id": "1", "account_id": "a"}, account={"tel": "123"}, product=products)[0]
@@ -176,7 +177,8 @@ def test_what_is_shared_adds_up() -> None:
 def test_a_split_makes_a_record_a_facet() -> None:
     text = (
         "split: {rows: lines, by: row.company}\n"
-        "fields: {No: total, E: {each: lines, fields: {Q: quantity, P: {from: product_id, ref: product, optional: true}}}}\n"
+        "fields: {No: total, E: {each: lines, "
+        "fields: {Q: quantity, P: {from: product_id, ref: product, optional: true}}}}\n"
     )
     made = run(text, {"_id": "1", "total": "5"})
     assert [(one.facet, [row.key for row in one.rows["E"]]) for one in made] == [("x", ["l1", "l3"]), ("y", ["l2"])]
