@@ -60,6 +60,7 @@ class _Rows:
     new_payloads: list[tuple[int, str, str | None]] = field(default_factory=list)
     unclear: list[int] = field(default_factory=list)
     entities: list[int] = field(default_factory=list)
+    changed: list[Seen] = field(default_factory=list)
 
 
 async def capture(
@@ -82,15 +83,7 @@ async def capture(
     latest = {record.id: record for record in records}
     known = await deliveries.known(conn, flow.name, latest.keys())
     fresh = [one for one in latest.values() if one.id not in known and one.payload is not None]
-    mapped = await identities.ensure(
-        store,
-        conn,
-        flow.source.name,
-        flow.source_schema.name,
-        flow.kind,
-        [one.id for one in fresh],
-        origin="captured",
-    )
+    mapped = await _identities(store, conn, flow, fresh)
     now = store.clock.now()
     rows = _Rows()
     ids = iter(store.ids.take(len(fresh)))
@@ -130,6 +123,8 @@ async def capture(
             case Order.NEWER:
                 _supersede(rows, counts, before, seen, content, title, lane, now, run)
     counts.same += len(records) - len(latest)
+    if rows.changed and flow.source_schema.number_field is not None:
+        await _identities(store, conn, flow, rows.changed)  # a number may have been given since
     await deliveries.add(conn, rows.add)
     await deliveries.supersede(conn, rows.supersede, now)
     await deliveries.add_payloads(conn, rows.new_payloads)
@@ -137,6 +132,29 @@ async def capture(
     await deliveries.ask_again(conn, rows.unclear, now)
     await deliveries.wake_blocked(conn, rows.entities, now)
     return counts
+
+
+async def _identities(
+    store: Store, conn: AsyncConnection, flow: Flow, records: Sequence[Seen]
+) -> dict[str, identities.Identity]:
+    """The identities of source records, with the number that others refer to them by."""
+    schema = flow.source_schema
+    numbers: dict[str, str] = {}
+    if schema.number_field is not None:
+        for one in records:
+            number = one.payload.record.get(schema.number_field) if one.payload is not None else None
+            if number not in (None, ""):
+                numbers[one.id] = str(number)
+    return await identities.ensure(
+        store,
+        conn,
+        flow.source.name,
+        schema.name,
+        flow.kind,
+        [one.id for one in records],
+        origin="captured",
+        numbers=numbers,
+    )
 
 
 def _supersede(
@@ -156,6 +174,7 @@ def _supersede(
     )
     if seen.payload is not None:
         rows.payloads.append((before.id, seen.payload.encode()))
+        rows.changed.append(seen)
     rows.entities.append(before.entity)
 
 

@@ -134,6 +134,14 @@ class Flow:
         return self._unowned
 
     @property
+    def source_fields(self) -> frozenset[str] | None:
+        """What is read of a source record: all that the mapping reads, and what names it. None: everything."""
+        needed = self.mapping.needs.fields
+        schema = self.source_schema
+        named = (schema.id_field, schema.number_field, self.title_field)
+        return None if needed is None else needed | {name for name in named if name is not None}
+
+    @property
     def target_fields(self) -> frozenset[str]:
         """What is read of a target record: all that the mapping writes, matches or vetoes by, and what names it."""
         schema = self.target_schema

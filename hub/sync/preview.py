@@ -98,7 +98,7 @@ def _of(work: Work) -> Preview:
         case Refused(messages=messages):
             return Preview(work.claimed.source_id, work.title, "refused", why="; ".join(messages))
         case Failed(errors=errors):
-            why = "; ".join(f"{one.field}: {one.message}" for one in errors)
+            why = "; ".join(one.message for one in errors)
             return Preview(work.claimed.source_id, work.title, "invalid", why=why)
         case Waiting():
             return Preview(

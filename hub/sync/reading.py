@@ -61,7 +61,7 @@ class Reader:
         self._store = store
         self._flow = flow
         self._source = flow.source.connector
-        self._fields = flow.mapping.needs.fields
+        self._fields = flow.source_fields
 
     async def read(
         self,

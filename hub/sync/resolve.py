@@ -68,7 +68,7 @@ class Resolver:
             case Refused(messages=messages):
                 work.verdict = Verdict(State.DEAD, "refused", "; ".join(messages))
             case Failed(errors=errors):
-                text = "; ".join(f"{one.field}: {one.message}" for one in errors)
+                text = "; ".join(one.message for one in errors)
                 work.verdict = Verdict(State.DEAD, "invalid", text)
             case Waiting() as waiting:
                 self._wait(work, waiting)

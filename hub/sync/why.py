@@ -41,7 +41,9 @@ async def why(store: Store, flows: Mapping[str, Flow], text: str) -> list[Link]:
             f"the hub knows nothing by the name of {text!r}",
             hint="it may never have been read: `hub sync FLOW --record ID` fetches one record now",
         )
-    return [await _link(store, flows, line, 0, set()) for line in found]
+    # What is owed to the source (`orders.back`) explains nothing, unless it is all there is or has gone wrong.
+    own = [line for line in found if line.flow in flows or line.state == State.DEAD] or found
+    return [await _link(store, flows, line, 0, set()) for line in own]
 
 
 async def _entities(store: Store, text: str) -> list[int]:
@@ -135,6 +137,13 @@ def _words(flow: Flow | None, line: ledger.Line) -> tuple[str, str]:
             )
         case State.DEAD if line.reason == "refused":
             return (text, f"mend the record in {source}: the change revives it by itself")
+        case State.DEAD if line.reason == "invalid":
+            return (
+                f"it can't be translated: {text}",
+                f"mend the record in {source} (the change revives it) or the mapping, then `{retry}`",
+            )
+        case State.DEAD if line.reason == "retries_spent":
+            return (f"{target} did not take it in {line.attempts} attempts: {text}", f"when it is mended: `{retry}`")
         case State.DEAD:
             return (
                 f"{target} refuses it: {text}",
