@@ -62,7 +62,7 @@ class FxiaokeHarness(Harness):
         lines = {"SalesOrderProductObj": [{"product_id": _PRODUCT, "quantity": "2", "sales_price": "600.25"}]}
         records = [{**self.sample(n), "_id": f"{n + 1:024x}", "details": lines} for n in range(start, start + count)]
         await simulator.bulk(self.object, records)
-        return [record["_id"] for record in records]
+        return [str(record["_id"]) for record in records]
 
     async def edit(self, simulator: Simulator, id: str, n: int) -> None:
         await simulator.change({"op": "update", "object": self.object, "id": id, "fields": self.changed(n)})
