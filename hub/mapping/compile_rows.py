@@ -10,7 +10,8 @@ from typing import Any
 from hub.domain.schema import Field, FieldType, Wire
 from hub.domain.values import DoesNotFit, copier, parser, renderer
 from hub.mapping.compile_scope import Scope
-from hub.mapping.compile_values import NATIVE, TEXTS, ValueBuild, has_steps
+from hub.mapping.compile_steps import NATIVE, TEXTS
+from hub.mapping.compile_values import ValueBuild, has_steps
 from hub.mapping.expressions_cel import uses
 from hub.mapping.model import Cel, Const, Each, Expr, FieldRule, FixedRows, From, Lookup, Path, Ref, RunningNumber
 from hub.mapping.runtime import free

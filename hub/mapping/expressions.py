@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 40
-FUNCTIONS = {"min": (1, 20), "max": (1, 20), "round": (1, 2), "abs": (1, 1)}
+FUNCTIONS = {"min": (2, 20), "max": (2, 20), "round": (1, 2), "abs": (1, 1)}
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]{1,28}(?:\.[0-9]{1,28})?)|(?P<name>[^\W\d][\w$]*(?:\.[\w$]+)*)|(?P<sign>[-+*/%(),]))"

@@ -15,8 +15,8 @@ class Form:
     `kind` is what its value is:
 
     - `text`, `flag`, `integer`, `decimal`, `duration` (`2h`, `30m`, `1d`), `name` (of something in the mapping or
-      schema), `path`, `cel`, `calc`, `template`, `constant`, `any`, `choice` (one of `choices`), `leaving` (a choice, or
-      the section), `first` (a path, a list of them, or `true`), `write_back` (a constant or a map);
+      schema), `path`, `cel`, `calc`, `template`, `constant`, `any`, `choice` (one of `choices`);
+    - `leaving` (a choice, or the section), `first` (a path, a list of paths, or `true`), `write_back` (see there);
     - `expr`: where a value comes from: a path, or a map of the section `value`;
     - `const_or_expr`: the same, but a scalar is a constant;
     - `rule`: an `expr`, or a map of the section `each` or `fixed`;
@@ -32,8 +32,8 @@ class Form:
 
 
 TYPES = (
-    "text", "integer", "decimal", "money", "boolean", "date", "datetime", "time", "phone", "email", "url", "enum", "list",
-    "json", "label", "file",
+    "text", "integer", "decimal", "money", "boolean", "date", "datetime", "time", "phone", "email", "url", "enum",
+    "list", "json", "label", "file",
 )  # fmt: skip
 AGGREGATES = ("sum", "min", "max", "count", "first", "last")
 ROUNDINGS = ("half_up", "half_even", "half_down", "up", "down", "ceiling", "floor")

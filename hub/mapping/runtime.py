@@ -139,7 +139,7 @@ def cel_rows(rows: Any, converters: Mapping[str, Callable[[Any], Any]]) -> Any:
 
 
 def wrong(field: str, error: Exception) -> FieldError:
-    """What a person reads of a value that did not fit; of an unforeseen error its type, for its text may hold values."""
+    """What a person reads of a value that did not fit. Unforeseen errors give their type only: no values."""
     if isinstance(error, DoesNotFit):
         return FieldError(field, error.rule, f"{field}: {error.message}")
     if isinstance(error, DivisionByZero) or (isinstance(error, InvalidOperation) and "Division" in str(error)):
