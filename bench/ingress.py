@@ -284,8 +284,8 @@ async def count(folder: Path) -> int:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments.add_argument("--count", type=int, default=8000, help="callbacks a turn")
-    arguments.add_argument("--turns", type=int, default=3, help="how often each is measured; the best counts")
+    arguments.add_argument("--count", type=int, default=4000, help="callbacks a turn")
+    arguments.add_argument("--turns", type=int, default=6, help="how often each is measured; the best counts")
     arguments.add_argument("--connections", type=int, default=64, help="kept connections")
     arguments.add_argument("--serve", choices=["ours", "bare"], help=argparse.SUPPRESS)
     arguments.add_argument("--port", type=int, help=argparse.SUPPRESS)

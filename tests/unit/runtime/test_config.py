@@ -1,4 +1,4 @@
-"""`hub.yaml`: every mistake at its place, with the nearest right name, all at once; secrets never from the file itself."""
+"""`hub.yaml`: every mistake at its place, with the nearest right name; secrets never from the file itself."""
 
 from __future__ import annotations
 
