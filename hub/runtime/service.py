@@ -77,8 +77,10 @@ class Service:
                     self.hub.serving = True
                     await self.scheduler.start()
                     self.workers.start()
-                    yield Ready(self.url, {name: f"{self.url}/hooks/{name}" for name in made.state.hooks})
-                    await self._stop()
+                    try:
+                        yield Ready(self.url, {name: f"{self.url}/hooks/{name}" for name in made.state.hooks})
+                    finally:
+                        await self._stop()
             finally:
                 server.should_exit = True
                 await serving
