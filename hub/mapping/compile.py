@@ -79,7 +79,10 @@ class TableFacts:
 
 @dataclass(slots=True)
 class CompiledMapping:
-    """A mapping that can be run. It is immutable in use, and does no I/O."""
+    """A mapping that can be run. It is immutable in use, and does no I/O.
+
+    `on_leave_set` and `on_delete_set` translate a record that left, or was deleted, where the policy is to `set`.
+    """
 
     spec: MappingSpec
     needs: Needs
@@ -92,6 +95,8 @@ class CompiledMapping:
     fingerprint: str
     hub_tables: frozenset[str]
     source: str
+    on_leave_set: CompiledMapping | None
+    on_delete_set: CompiledMapping | None
     _run: Callable[..., list[Any]]
     _collect: Callable[..., tuple[list[tuple[RefSite, set[tuple[str, str]]]], set[tuple[str, tuple[str, ...]]]]]
 
@@ -231,9 +236,20 @@ def compile_mapping(
     if problems:
         raise InvalidInput(f"The mapping `{mapping.name}` can't be compiled.", problems, hint="run `hub mapping check`")
     top = {rule.name: rule.rule for rule in mapping.fields.values()}
+
+    def setting(policy: Leaving) -> CompiledMapping | None:
+        if policy.kind != "set":
+            return None
+        return compile_mapping(
+            _only(mapping, policy), source=source, target=target, related=schemas, plugins=functions,
+            read_file=read_file, partial=partial,
+        )  # fmt: skip
+
+    left, deleted = setting(mapping.on_leave), setting(mapping.on_delete)
+    also = [one.needs for one in (left, deleted) if one is not None]
     return CompiledMapping(
         spec=mapping,
-        needs=_needs(mapping, running, source),
+        needs=_all_needs([_needs(mapping, running, source), *also]),
         tables={name: found for name, rule in top.items() if (found := _table(name, rule, running)) is not None},
         create_only=_on(top, "create"),
         change_only=_on(top, "change"),
@@ -247,6 +263,8 @@ def compile_mapping(
         fingerprint=fingerprint(mapping, tables),
         hub_tables=frozenset(table.spec.table for table in tables.values() if table.spec.table is not None),
         source=running.code.source,
+        on_leave_set=left,
+        on_delete_set=deleted,
         _run=run,
         _collect=collect,
     )
@@ -293,6 +311,29 @@ def _needs(mapping: MappingSpec, build: BatchBuild, source: ObjectSchema | None)
             )
         )  # fmt: skip
     return Needs(None if ALL in own else frozenset(own), tuple(ordered), frozenset(build.params))
+
+
+def _only(mapping: MappingSpec, policy: Leaving) -> MappingSpec:
+    """A mapping that does nothing but what a policy sets."""
+    return MappingSpec(
+        mapping.name, mapping.entity, mapping.place, mapping.source, mapping.target, policy.set,
+        title=mapping.title, related=mapping.related, null=mapping.null, let=mapping.let, lookups=mapping.lookups,
+    )  # fmt: skip
+
+
+def _all_needs(needs: Sequence[Needs]) -> Needs:
+    """What all of these need together."""
+
+    def union(fields: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+        every = list(fields)
+        return None if None in every else frozenset().union(*(one for one in every if one is not None))
+
+    related = tuple(
+        replace(one, fields=union(other.related[place].fields for other in needs))
+        for place, one in enumerate(needs[0].related)
+    )
+    params = frozenset().union(*(one.params for one in needs))
+    return Needs(union(one.fields for one in needs), related, params)
 
 
 def _groups(item: Item, rows: str, by: str, related: bool) -> list[tuple[str, Item]]:

@@ -462,6 +462,18 @@ def test_write_back() -> None:
     assert made.written_back(ok=False, keys={}, message="why") == {"state": "bad", "msg": "why"}
 
 
+def test_leaving_may_set_fields() -> None:
+    made = build(
+        "on_leave: {set: {T: {const: B}, N: amount}}\non_delete: {do: Cancel}\nwhen: record.flag\nfields: {T: name}\n"
+    )
+    assert made.on_delete_set is None
+    assert made.on_leave_set is not None
+    result = made.on_leave_set.run([Item("1", {**RECORD, "flag": False})], Context())[0]
+    assert isinstance(result, list)
+    assert result[0].fields == {"T": "B", "N": "1234.50"}
+    assert made.needs.fields == {"_id", "flag", "name", "amount"}
+
+
 def test_needs_name_what_is_read() -> None:
     needs = build("title: name\nwhen: record.count > 1\nfields: {T: {text: '{note}'}, N: {sum: entries.q}}\n").needs
     assert needs.fields == {"_id", "name", "count", "note", "entries"}
