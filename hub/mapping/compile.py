@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 from typing import Any
 
-from hub.domain.errors import InvalidInput, Place, Problem
+from hub.domain.errors import InvalidInput, Problem
 from hub.domain.record import Fields
 from hub.domain.schema import ObjectSchema
 from hub.mapping.compile_batch import BatchBuild
 from hub.mapping.compile_scope import ALL, RefSite
+from hub.mapping.fingerprint import fingerprint
 from hub.mapping.functions import load_plugins
-from hub.mapping.lookups import LoadedTable, ReadFile, load_tables
+from hub.mapping.lookups import ReadFile, load_tables
 from hub.mapping.model import (
     Each,
     Expr,
@@ -377,37 +377,3 @@ def _merge(results: Iterable[Any], facets: Sequence[str], spec: MappingSpec) -> 
     if rendered:
         return rendered
     return other or Filtered(f"split: no rows in {spec.split.rows.text}" if spec.split else "split")
-
-
-def fingerprint(mapping: MappingSpec, tables: Mapping[str, LoadedTable]) -> str:
-    """A hash of what the mapping does: not of its comments, its layout or its tests."""
-    digest = hashlib.sha256()
-    _digest(mapping, digest.update)
-    for name in sorted(tables):
-        _digest((name, tables[name].rows), digest.update)
-    return digest.hexdigest()[:16]
-
-
-def _digest(node: Any, update: Callable[[bytes], object]) -> None:
-    if isinstance(node, Place):
-        return
-    if is_dataclass(node) and not isinstance(node, type):
-        update(type(node).__name__.encode() + b"(")
-        for member in fields(node):
-            if member.name not in ("places", "tests", "place"):
-                update(member.name.encode() + b"=")
-                _digest(getattr(node, member.name), update)
-        update(b")")
-    elif isinstance(node, Mapping):
-        update(b"{")
-        for key, value in node.items():
-            update(repr(key).encode() + b":")
-            _digest(value, update)
-        update(b"}")
-    elif isinstance(node, (tuple, list)):
-        update(b"[")
-        for below in node:
-            _digest(below, update)
-        update(b"]")
-    else:
-        update(repr(node).encode() + b";")
