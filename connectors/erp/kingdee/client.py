@@ -26,6 +26,7 @@ _FORM = "Kingdee.BOS.WebApi.ServicesStub.DynamicFormService."
 _ACCOUNTS = "Kingdee.BOS.ServiceFacade.ServicesStub.Account.AccountService."
 _COOKIE = "kdservice-sessionid"
 _LOGIN_TIMEOUT = 30.0
+_COMPARE = "compare acct_id, username, app_id and app_secret with 第三方系统登录授权 in Kingdee"
 
 _LOGIN_RESULTS = {
     0: "user, application or secret is wrong, or the user may not use this application",
@@ -131,16 +132,7 @@ class KingdeeClient:
         if self._settings.auth == "login_by_sign":
             await self._sessions[0].source.token()
             return
-        data = {"FormId": "BD_Currency", "FieldKeys": "FNumber", "Limit": 1}
-        try:
-            await self.query(data)
-        except VendorError as error:
-            if error.code == "1":
-                raise CredentialsRefused(
-                    "Kingdee does not accept the signature of the requests",
-                    hint="compare acct_id, username, app_id and app_secret with 第三方系统登录授权 in Kingdee",
-                ) from error
-            raise
+        await self.query({"FormId": "BD_Currency", "FieldKeys": "FNumber", "Limit": 1})
 
     async def data_centres(self) -> list[dict[str, Any]]:
         """The data centres that the server offers; needs no log-in."""
@@ -159,7 +151,16 @@ class KingdeeClient:
             try:
                 return await self._send(session, method, body, timeout)
             except SessionLost:
+                pass
+            try:
                 return await self._send(session, method, body, timeout)
+            except SessionLost:
+                if self._settings.auth == "signed_headers":
+                    # No session was sent along, so it is the signature that the server does not accept.
+                    raise CredentialsRefused(
+                        "Kingdee does not accept the signature of the requests", hint=_COMPARE
+                    ) from None
+                raise
 
     async def _send(
         self, session: _Session, method: str, body: dict[str, Any], timeout: float | None
@@ -293,7 +294,7 @@ class KingdeeClient:
         if result not in _USABLE_LOGINS or not session_id:
             why = _LOGIN_RESULTS.get(result, f"LoginResultType {result}")
             said = self._http.redact(str(answer.get("Message") or "").strip())
-            hint = "compare acct_id, username, app_id and app_secret with 第三方系统登录授权 in Kingdee"
+            hint = _COMPARE
             if answer.get("MessageCode") == "002005000003016":
                 hint = "the signature does not fit: compare app_secret, and sign_algorithm with the server's version"
             raise CredentialsRefused(f"Kingdee refuses the log-in: {why}" + (f" ({said})" if said else ""), hint=hint)

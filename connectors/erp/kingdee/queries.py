@@ -34,14 +34,30 @@ class Asked(NamedTuple):
         return cls(min(each.asked for each in times), max(each.answered for each in times))
 
 
+class Selection(NamedTuple):
+    """Records that were selected, and where the selection ended.
+
+    `size` and `last` (the last head's id and stamps) are those of the first question: a record that was saved or
+    deleted while its rows were being asked for must not move the place where the next page begins, nor make this page
+    look short.
+    """
+
+    records: list[Record]
+    asked: Asked
+    size: int
+    last: Fields
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Which fields of an object are to be read: its heads, and tables with all of their fields."""
+    """Which fields of an object are to be read: its heads, and tables with all of their fields. `stamp` is a second
+    stamp that the first question must bring."""
 
     schema: ObjectSchema
     layout: Layout
     heads: tuple[str, ...]
     tables: tuple[str, ...]
+    stamp: str | None = None
 
     @classmethod
     def of(cls, schema: ObjectSchema, layout: Layout, names: frozenset[str] | None = None) -> Want:
@@ -55,9 +71,9 @@ class Want:
 
     @property
     def always(self) -> list[str]:
-        """What every query of heads brings: the id, and the stamp of the last edit."""
-        stamp = self.schema.modified_field
-        return [self.schema.id_field, *([stamp] if stamp else [])]
+        """What every query of heads brings: the id, the stamp of the last edit, and the second stamp."""
+        names = (self.schema.id_field, self.schema.modified_field, self.stamp)
+        return list(dict.fromkeys(name for name in names if name))
 
     def chunks(self) -> list[list[str]]:
         """Heads in groups with few enough references, at least one group."""
@@ -72,40 +88,44 @@ class Queries:
         self._client = client
         self._zone = zone
 
-    async def select(self, want: Want, condition: str, order: str, limit: int) -> tuple[list[Record], Asked]:
+    async def select(self, want: Want, condition: str, order: str, limit: int) -> Selection:
         """The first records that meet a condition, in an order, with their tables."""
         chunks = want.chunks()
         heads, asked = await self._heads(want, chunks[0], condition, order, limit)
-        moved = await self._fill(want, chunks[1:], heads)
+        size, last = len(heads), dict(next(reversed(heads.values()), {}))
+        moved, unseen = await self._fill(want, chunks[1:], heads)
         for _ in range(_TRIES):
             # Somebody saved between our questions: a head of before with rows of after is no state of the record.
             if not moved:
                 break
             again, _asked = await self._heads(want, chunks[0], in_ids(want.schema, moved), "", len(moved))
-            heads = {
-                id: again[id] if id in moved else head for id, head in heads.items() if id not in moved or id in again
-            }
-            moved = await self._fill(want, chunks[1:], {id: heads[id] for id in moved if id in heads})
-        return [self._record(want, id, head) for id, head in heads.items()], asked
+            heads = {id: again.get(id, head) for id, head in heads.items() if id not in moved or id in again}
+            moved, more = await self._fill(want, chunks[1:], {id: heads[id] for id in moved if id in heads})
+            unseen |= more
+        if unseen:
+            # No line at all came of these: they have no rows, or they were deleted meanwhile.
+            there, _asked = await self._heads(want, (), in_ids(want.schema, list(unseen)), "", len(unseen))
+            heads = {id: head for id, head in heads.items() if id not in unseen or id in there}
+        return Selection([self._record(want, id, head) for id, head in heads.items()], asked, size, last)
 
     async def select_all(self, want: Want, condition: str) -> list[Record]:
         """All records that meet a condition, walked by id."""
-        pk, found = want.schema.id_field, list[Record]()
+        pk, found, after = want.schema.id_field, list[Record](), ""
         while True:
-            after = f" and {pk}>{literal(want.schema, found[-1].id)}" if found else ""
-            records, _ = await self.select(want, f"({condition}){after}", f"{pk} ASC", MOST_ROWS)
-            found += records
-            if len(records) < MOST_ROWS:
+            selected = await self.select(want, f"({condition}){after}", f"{pk} ASC", MOST_ROWS)
+            found += selected.records
+            if selected.size < MOST_ROWS:
                 return found
+            after = f" and {pk}>{literal(want.schema, str(selected.last[pk]))}"
 
     async def by_id(self, want: Want, ids: Sequence[str]) -> tuple[dict[str, Record], Asked]:
         """Records by id; an id that is missing in the answer is missing in Kingdee (or may not be seen)."""
         found: dict[str, Record] = {}
         times: list[Asked] = []
         for part in parts(ids, _IDS_A_CALL):
-            records, asked = await self.select(want, in_ids(want.schema, part), "", len(part))
-            found |= {record.id: record for record in records}
-            times.append(asked)
+            selected = await self.select(want, in_ids(want.schema, part), "", len(part))
+            found |= {record.id: record for record in selected.records}
+            times.append(selected.asked)
         return found, Asked.over(times)
 
     async def rows(
@@ -129,6 +149,8 @@ class Queries:
                     values = [from_cell(field, cell) for field, cell in zip(known, cells, strict=True)]
                     id, row = str(values[0]), dict(zip(columns, values[len(heads) :], strict=True))
                     stamps[id] = values[1] if len(heads) > 1 else None
+                    if not row["FEntryID"]:
+                        continue  # a bill without rows brings one line without a row's id
                     merged[id].setdefault(str(row["FEntryID"]), {}).update(row)
         return {id: sorted(rows.values(), key=_place) for id, rows in merged.items()}, stamps
 
@@ -137,15 +159,14 @@ class Queries:
     ) -> list[list[object]]:
         """Every line of these heads' rows, walked by the row's id: offsets would shift under an edit."""
         found: list[list[object]] = []
-        at = keys.index(row_id)
+        at, after = keys.index(row_id), ""
         while True:
-            after = f" and {row_id}>{found[-1][at]}" if found else ""
             answer = await self._ask(schema, keys, f"{in_ids(schema, ids)}{after}", f"{row_id} ASC", MOST_ROWS)
-            found += [
-                line for line in answer.body if line[at]
-            ]  # a bill without rows brings one line without a row's id
-            if len(answer.body) < MOST_ROWS:
+            found += answer.body
+            numbered = [line[at] for line in answer.body if line[at]]
+            if len(answer.body) < MOST_ROWS or not numbered:
                 return found
+            after = f" and {row_id}>{numbered[-1]}"
 
     async def _heads(
         self, want: Want, names: Sequence[str], condition: str, order: str, limit: int
@@ -175,9 +196,13 @@ class Queries:
             raise VendorError(f"{schema.name}: a query for {len(keys)} fields was answered with another number of them")
         return answer
 
-    async def _fill(self, want: Want, chunks: Sequence[Sequence[str]], heads: dict[str, Fields]) -> list[str]:
-        """Add further heads and tables to these heads; returns the ids whose record changed between the questions."""
+    async def _fill(
+        self, want: Want, chunks: Sequence[Sequence[str]], heads: dict[str, Fields]
+    ) -> tuple[list[str], set[str]]:
+        """Add further heads and tables to these heads. Returns the ids whose record changed between the questions, and
+        those of which a table brought no line."""
         moved: dict[str, None] = {}
+        unseen: set[str] = set()
         stamp = want.schema.modified_field
         ids = list(heads)
         for chunk in chunks if ids else ():
@@ -192,9 +217,11 @@ class Queries:
             rows, stamps = await self.rows(want, table, ids, list(want.schema.fields[table].rows or {}))
             for id in ids:
                 heads[id][table] = list(rows[id])
-                if stamp is not None and id in stamps and stamps[id] != heads[id][stamp]:
+                if id not in stamps:
+                    unseen.add(id)
+                elif stamp is not None and stamps[id] != heads[id][stamp]:
                     moved[id] = None
-        return list(moved)
+        return list(moved), unseen
 
     def _record(self, want: Want, id: str, head: Fields) -> Record:
         stamp = want.schema.modified_field

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connectors.erp.kingdee.catalogue import Forms
-from connectors.erp.kingdee.queries import Asked, Queries, Want, literal, parts
+from connectors.erp.kingdee.queries import Asked, Queries, Selection, Want, literal, parts
 from connectors.erp.kingdee.settings import KingdeeSettings
 from connectors.erp.kingdee.values import local_time, quoted
 from hub.connector.contract import Cursor, FindAnswer, GetAnswer, GetKind, Page, ReadRequest
@@ -93,13 +94,13 @@ class Reader:
         pk = want.schema.id_field
         after = f"{pk}>{literal(want.schema, str(cursor['after']))}" if cursor.get("after") else ""
         condition = self._and(after, *self._standing(want))
-        records, asked = await self._queries.select(want, condition, f"{pk} ASC", self._settings.page_size)
-        more = len(records) == self._settings.page_size
-        if records:
-            cursor = {"after": records[-1].id}
+        selected = await self._queries.select(want, condition, f"{pk} ASC", self._settings.page_size)
+        more = selected.size == self._settings.page_size
+        if selected.last:
+            cursor = {"after": str(selected.last[pk])}
         if not full and not more:
             cursor = {}
-        return Page([Change(record) for record in records], cursor, more, *asked, complete=full and not more)
+        return Page(_changes(selected), cursor, more, *selected.asked, complete=full and not more)
 
     async def _window(self, want: Want, cursor: Cursor) -> Page:
         """One page of a pass: first what was edited since the last pass, then what was only audited.
@@ -118,21 +119,14 @@ class Reader:
         if cursor.get("at"):
             at, id = quoted(cursor["at"]), literal(want.schema, str(cursor["after"]))
             conditions += [f"{stamp}>={at}", f"({stamp}>{at} or {pk}>{id})"]
-        wanted = Want(want.schema, want.layout, tuple({**dict.fromkeys(want.heads), stamp: None}), want.tables)
         condition = self._and(*conditions, *self._standing(want))
-        records, asked = await self._queries.select(
-            wanted, condition, f"{stamp} ASC,{pk} ASC", self._settings.page_size
-        )
-        page = Page([], cursor, True, *asked)
-        if len(records) == self._settings.page_size:
-            page.cursor = {**cursor, "at": records[-1].fields[stamp], "after": records[-1].id}
+        order = f"{stamp} ASC,{pk} ASC"
+        selected = await self._queries.select(replace(want, stamp=stamp), condition, order, self._settings.page_size)
+        if selected.size == self._settings.page_size:
+            following, more = {**cursor, "at": selected.last[stamp], "after": str(selected.last[pk])}, True
         else:
-            page.cursor, page.more = self._next_pass(want, cursor, stamp)
-        for record in records:
-            if stamp not in want.heads:
-                del record.fields[stamp]
-            page.changes.append(Change(record))
-        return page
+            following, more = self._next_pass(want, cursor, stamp)
+        return Page(_changes(selected), following, more, *selected.asked)
 
     def _next_pass(self, want: Want, cursor: Cursor, stamp: str) -> tuple[Cursor, bool]:
         """The cursor behind the last page of a stamp, and whether this pass goes on with the other stamp."""
@@ -175,6 +169,10 @@ class Reader:
 
     def _now(self) -> Asked:
         return Asked(self._clock.now(), self._clock.now())
+
+
+def _changes(selected: Selection) -> list[Change]:
+    return [Change(record) for record in selected.records]
 
 
 def _is_id(schema: ObjectSchema, id: str) -> bool:

@@ -95,27 +95,42 @@ async def test_a_late_stamp_is_caught_by_the_overlap(stock: KingdeeSimulator, er
     assert [record.fields["FADDRESS"] for record in records] == ["新地址"]
 
 
-async def test_an_edit_between_head_and_rows_is_read_again(
-    stock: KingdeeSimulator, erp: KingdeeConnector, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["edited", "deleted"])
+async def test_a_bill_that_changes_between_its_head_and_its_rows(
+    stock: KingdeeSimulator, connect: Connect, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    await stock.bulk("SAL_SaleOrder", [{"FID": 900, **ORDER, "FSaleOrderEntry": [entry(F_HUB_ROW="old")]}])
+    """Reader asks for a page of heads; a person saves (or deletes) the last of them; reader asks for the rows.
+
+    The record must not be a head of before with rows of after, and the next page must begin where the page ended, not
+    where the record stands by now: those between would be lost.
+    """
+    ids = [str(900 + n) for n in range(6)]
+    for id in ids:
+        await stock.bulk("SAL_SaleOrder", [{"FID": int(id), **ORDER, "FSaleOrderEntry": [entry()]}])
+        stock.clock.advance(1)
     stock.clock.advance(60)
     original = stock._execute_bill_query
-    edited: list[Any] = []
+    changed: list[Any] = []
 
     def query(session: Any, arguments: list[Any]) -> Any:
-        if "FSaleOrderEntry_FEntryID" in arguments[0]["FieldKeys"] and not edited:
-            row = stock.table("SAL_SaleOrder").get("900") or {}
-            after = {**row, "FNote": "new", "FModifyDate": stock.store.moment()}
-            edited.append(stock.store.put("update", stock.store.form("SAL_SaleOrder"), after, actor="person"))
+        if "FSaleOrderEntry_FEntryID" in arguments[0]["FieldKeys"] and not changed:
+            form = stock.store.form("SAL_SaleOrder")
+            row = stock.table("SAL_SaleOrder").get("901") or {}
+            changed.append(row)
+            if what == "deleted":
+                stock.store.remove(form, row, actor="person")
+            else:
+                after = {**row, "FNote": "new", "FModifyDate": stock.store.moment()}
+                stock.store.put("update", form, after, actor="person")
         return original(session, arguments)
 
-    name = stock._methods["executebillquery"][0]
-    monkeypatch.setitem(stock._methods, "executebillquery", (name, query))
-    (answer,) = await erp.get("SAL_SaleOrder", ["900"])
-    assert edited
-    assert answer.record is not None
-    assert answer.record.fields["FNote"] == "new"
+    monkeypatch.setitem(stock._methods, "executebillquery", ("ExecuteBillQuery", query))
+    records, _ = await read(connect(page_size=2), "SAL_SaleOrder")
+    assert changed
+    seen = {record.id: record.fields["FNote"] for record in records}
+    assert sorted(seen) == (ids if what == "edited" else [id for id in ids if id != "901"])
+    if what == "edited":
+        assert [record.fields["FNote"] for record in records if record.id == "901"] == ["new", "new"]
 
 
 async def test_base_data_of_another_organisation_is_not_ours(stock: KingdeeSimulator, connect: Connect) -> None:
@@ -256,3 +271,17 @@ async def test_a_form_of_ones_own_is_described_live(stock: KingdeeSimulator, con
     assert schema.fields["FParentID.FNumber"].reference == "BD_Department"
     records, _ = await read(erp, "BD_Department", full=True)
     assert len(records) == 2, "those of organisation 100"
+
+
+async def test_rows_beyond_one_call_are_walked(
+    stock: KingdeeSimulator, erp: KingdeeConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.erp.kingdee.queries.MOST_ROWS", 4)
+    await stock.bulk("SAL_SaleOrder", [{**ORDER, "FSaleOrderEntry": [entry() for _ in range(n)]} for n in (5, 0, 6)])
+    before = stock.counts["ExecuteBillQuery"]
+    records, _ = await read(erp, "SAL_SaleOrder", full=True)
+    assert [len(record.fields["FSaleOrderEntry"]) for record in records] == [5, 0, 6]  # type: ignore[arg-type]
+    assert stock.counts["ExecuteBillQuery"] - before == 5, (
+        "heads, then twelve lines (one of them without a row) by four"
+    )
+    assert len(await erp.find("SAL_SaleOrder", [{"FCustId.FNumber": "C001"}])) == 1
