@@ -124,7 +124,9 @@ async def supersede(conn: AsyncConnection, rows: Sequence[tuple[Any, ...]], now:
         return
     await bulk.update(conn, delivery, ("id",), SUPERSEDE_COLUMNS, rows)
     ids = [row[-1] for row in rows]
-    kept = delivery.c.state.in_((State.WORKING.value, State.DOUBT.value))
+    # The loser of a merge resolves references and is never written, whatever becomes of its record.
+    merged = func.coalesce(delivery.c.reason, "") == MERGED
+    kept = delivery.c.state.in_((State.WORKING.value, State.DOUBT.value)) | merged
     statement = update(delivery).values(
         revision=delivery.c.revision + 1,
         refetch=False,
@@ -135,6 +137,9 @@ async def supersede(conn: AsyncConnection, rows: Sequence[tuple[Any, ...]], now:
         state=case((kept, delivery.c.state), else_=State.PENDING.value),
     )
     await bulk.change(conn, statement, delivery.c.id, ids)
+
+
+MERGED = "merged"  # the reason of what rests because its record was merged into another
 
 
 async def ask_again(conn: AsyncConnection, ids: Collection[int], now: int) -> None:

@@ -96,7 +96,7 @@ async def capture(
             if seen.payload is None:
                 counts.unknown_gone += 1
                 continue
-            state, reason = _first_state(flow, seen, started)
+            state, reason = _first_state(flow, seen, started, mapped[seen.id])
             counts.new += 1
             counts.rested += state is not State.PENDING
             delivery = next(ids)
@@ -187,12 +187,14 @@ def _title(flow: Flow, seen: Seen) -> str | None:
     return None if value is None else str(value)
 
 
-def _first_state(flow: Flow, seen: Seen, started: int) -> tuple[State, str | None]:
+def _first_state(flow: Flow, seen: Seen, started: int, identity: identities.Identity) -> tuple[State, str | None]:
     """What becomes of a record that the flow has never seen: a rule may put it to rest, and then it is named.
 
     `start` and `baseline` speak of what was there before: a record without a modification time counts as new.
     """
     policy = flow.policy
+    if identity.role == "alias":
+        return State.FILTERED, deliveries.MERGED
     if seen.modified is not None:
         if policy.start is not None and seen.modified < policy.start:
             return State.FILTERED, "start"

@@ -14,6 +14,7 @@ from hub.connector.contract import Op
 from hub.domain.delivery import State
 from hub.domain.outcome import Outcome, OutcomeKind
 from hub.store import deliveries, identities
+from hub.store.identities import IdentityTaken
 from hub.store.engine import Store
 from hub.sync import write_back
 from hub.sync.changes import applied
@@ -133,8 +134,34 @@ class Settler:
     # ---- the transaction -----------------------------------------------------------------------------------------
 
     async def settle(self, works: Sequence[Work]) -> dict[str, int]:
-        """Write it all down. Returns how many deliveries came to stand in which state."""
+        """Write it all down. Returns how many deliveries came to stand in which state.
+
+        A record that turns out to belong to somebody else is held for a person, and the others are settled without it.
+        """
         failpoint("before-settle")
+        while True:
+            try:
+                counts = await self._settle(works)
+            except IdentityTaken as taken:
+                if not self._set_aside(works, taken):
+                    raise
+            else:
+                failpoint("after-settle")
+                return counts
+
+    def _set_aside(self, works: Sequence[Work], taken: IdentityTaken) -> bool:
+        system, object_name, record_id = taken.key
+        for work in works:
+            for task in work.tasks:
+                rows = task.outcome.rows.values() if task.outcome is not None else ()
+                same = object_name == self._flow.target_schema.name and task.target_id == record_id
+                if (same or any(record_id in ids.values() for ids in rows)) and not task.set_aside:
+                    task.set_aside = True
+                    work.verdict = task.verdict = Verdict(State.HELD, "taken", str(taken))
+                    return system == self._flow.target.name
+        return False
+
+    async def _settle(self, works: Sequence[Work]) -> dict[str, int]:
         batch = _Batch()
         for work in works:
             for task in work.tasks:
@@ -152,12 +179,15 @@ class Settler:
             await deliveries.settle(conn, rows)
             await self._after_delivery(conn, mine)
             await deliveries.wake(conn, batch.ready, self._store.clock.now())
-        failpoint("after-settle")
         return counts
 
     def _note(self, batch: _Batch, work: Work, task: Task) -> None:
         outcome, intent = task.outcome, task.intent
         system, schema = self._flow.target.name, self._flow.target_schema
+        if task.set_aside:
+            if outcome is not None and intent is not None:
+                self._attempt(batch, work, task, outcome)
+            return
         if task.gone is not None:
             batch.tombstones.append((system, schema.name, task.gone.record_id))
         if task.adopted is not None and task.new_sent is not None:

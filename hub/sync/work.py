@@ -159,6 +159,7 @@ class Task:
     new_sent: Sent | None = None
     took: int = 0
     verdict: Verdict | None = None
+    set_aside: bool = False  # the ID map has its record as somebody else's
 
     def forget_target(self) -> None:
         """The target is gone and is to be made again."""

@@ -77,7 +77,7 @@ async def add(store: Store, conn: AsyncConnection, new: Sequence[NewIdentity]) -
     for one in new:
         holder = known.get(one.key)
         if holder is not None and holder.entity != one.entity:
-            raise IdentityTaken(one, holder)
+            raise IdentityTaken(one, holder, one.key)
     return await put(store, conn, new)
 
 
@@ -89,8 +89,9 @@ async def _put(store: Store, conn: AsyncConnection, new: Sequence[NewIdentity]) 
     joins: dict[int, int] = {}
     for key, entity in entities.items():
         if key in known and joins.setdefault(known[key].entity, entity) != entity:
-            raise IdentityTaken(" ".join(key), known[key])
-    await _join(conn, {loser: entity for loser, entity in joins.items() if loser != entity})
+            raise IdentityTaken(" ".join(key), known[key], key)
+    causes = {known[key].entity: key for key in entities if key in known}
+    await _join(conn, {loser: entity for loser, entity in joins.items() if loser != entity}, causes)
     wanted = {one.key: _row(store, one, entities[one.key], known, parents) for one in new}
     await _refuse_taken(conn, wanted.values())
     fresh = [one for key, one in sorted(wanted.items()) if key not in known]
@@ -160,11 +161,15 @@ async def _refuse_taken(conn: AsyncConnection, wanted: Iterable[Identity]) -> No
     for one in claims:
         holder = holders.setdefault(one.slot, one)
         if holder.key != one.key:
-            raise IdentityTaken(one, holder)
+            raise IdentityTaken(one, holder, one.key)
 
 
-async def _join(conn: AsyncConnection, losers: Mapping[int, int]) -> None:
-    """Make entities one: loser -> survivor. Raises IdentityTaken when a survivor has two records in a place."""
+async def _join(conn: AsyncConnection, losers: Mapping[int, int], causes: Mapping[int, Key] | None = None) -> None:
+    """Make entities one: loser -> survivor. Raises IdentityTaken when a survivor has two records in a place.
+
+    `causes` tells of a loser which record was to be linked.
+    """
+    causes = causes or {}
     if not losers:
         return
     both = set(losers) | set(losers.values())
@@ -175,7 +180,7 @@ async def _join(conn: AsyncConnection, losers: Mapping[int, int]) -> None:
         for one in found.get(loser, []):
             moved = replace(one, entity=survivor)
             if one.live and holders.setdefault(moved.slot, moved).key != one.key:
-                raise IdentityTaken(one, holders[moved.slot])
+                raise IdentityTaken(one, holders[moved.slot], causes.get(loser, one.key))
     await _move(conn, losers)
 
 

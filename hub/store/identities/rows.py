@@ -62,13 +62,14 @@ class Identity:
 class IdentityTaken(HubError):
     """A record would belong to two entities, or an entity would have two records in one place. Both are shown."""
 
-    def __init__(self, wanted: object, holder: Identity) -> None:
+    def __init__(self, wanted: object, holder: Identity, key: Key) -> None:
         super().__init__(
             f"{wanted} can't be linked: its place is taken by {holder}.",
             hint="look at both with `hub ids show`; unlink the wrong one, or merge them",
         )
         self.wanted = wanted
         self.holder = holder
+        self.key = key  # of the record that can't be linked
 
 
 COLUMNS = tuple(Identity.__slots__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hub.connector.contract import Op, Write
 from hub.domain.clock import ManualClock
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.store import deliveries, ledger
+from hub.store import deliveries, identities, ledger
 from hub.store.engine import Store
 from hub.sync.flow import FirstSight, OnAdopt, Policy
 from tests.unit.sync.worlds import CUSTOMERS, CUSTOMERS_BACK, ORDERS, World, make_world
@@ -421,3 +421,36 @@ async def test_delete_by_on_leave(store: Store, clock: ManualClock) -> None:
     await world.run()
     assert world.erp_records("Customer") == []
     assert [one.op for one in world.erp.journal] == [Op.CREATE.value, "delete"]
+
+
+async def test_a_record_that_belongs_to_another_is_held_and_its_neighbours_go_on(
+    store: Store, clock: ManualClock
+) -> None:
+    world = await customers(store, clock)
+    account(world, "a1")
+    await world.run()
+    (taken,) = world.erp.records["Customer"]
+    account(world, "a2")
+    account(world, "a3")
+    # A vendor that answers with the id of a record which is another's: its upsert found that one.
+    world.erp.plan = lambda object, write: (
+        Outcome(OutcomeKind.OK, taken, steps=("save",)) if write.fields.get("Name") == "name a2" else None
+    )
+    await world.run()
+    held = await state_of(world, "customers", "a2")
+    assert (held.state, held.reason) == ("held", "taken")
+    assert (await state_of(world, "customers", "a3")).state == "done"
+
+
+async def test_the_loser_of_a_merge_is_never_written_again(store: Store, clock: ManualClock) -> None:
+    world = await customers(store, clock)
+    account(world, "a1")
+    account(world, "a2")
+    await world.run()
+    async with store.begin() as conn:
+        await identities.merge(store, conn, ("crm", "Account", "a1"), ("crm", "Account", "a2"))
+    before = world.writes(world.erp)
+    world.crm.put("Account", "a2", phone="after the merge")
+    await world.run()
+    assert world.writes(world.erp) == before
+    assert (await state_of(world, "customers", "a2")).reason == "merged"
