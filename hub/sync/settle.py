@@ -203,10 +203,11 @@ class Settler:
             return
         record_id = outcome.id or write.id
         assert record_id is not None
-        if write.op is Op.DELETE:
-            batch.tombstones.append((system, schema.name, record_id))
-            return
         whole = outcome.kind is OutcomeKind.OK
+        if write.op is Op.DELETE:
+            if whole:  # half deleted (in the recycle bin, say) is still there, and is deleted again
+                batch.tombstones.append((system, schema.name, record_id))
+            return
         if task.target is None and task.adopted is None:
             self._link(batch, work, task, record_id, outcome.keys, "created", usable=whole)
         elif task.target is not None and task.target.usable is not whole:
