@@ -35,12 +35,12 @@ FLOWS = (
     "receipts-to-crm",
 )
 
-_LAG = 1.0  # seconds that reads of the CRM stay behind, so that late commits are seen
+_LAG = 0.3  # seconds that reads of the CRM stay behind, so that late commits are seen
 _OWED = ("pending", "working", "doubt")
 _PATIENCE = 120.0  # seconds without any progress until the demo gives up
 _LOOK = 0.1
 _PAIR = "fxiaoke-kingdee"
-_QUICK = "every: 2s, sweep: off, backoff: 300ms, backoff_limit: 3s, blocked_every: 3s, settles_within: 4s"
+_QUICK = "every: 1s, sweep: off, backoff: 300ms, backoff_limit: 3s, blocked_every: 3s, settles_within: 4s"
 _CRM_LIMITS = {"path_calls": 5_000}  # the vendor's 100 calls in 20 s would make a long story of a short one
 _CRM_SETTINGS = {"lag": _LAG, "overlap": 10, "concurrency": 16}
 _ERP_SETTINGS = {"overlap": 10, "sessions": 4}
@@ -100,7 +100,7 @@ class Stage:
 
     async def caught_up(self, label: str, *flows: str) -> None:
         """Wait until these flows have read what has happened until now, and brought it to rest."""
-        since = self.hub.store.clock.now() + int(_LAG * 1000) + 500
+        since = self.hub.store.clock.now() + int(_LAG * 1000) + 100
         begun = time.monotonic()
         while not await self._read_since(since, *flows):
             if time.monotonic() - begun > _PATIENCE:

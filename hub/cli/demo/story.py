@@ -8,6 +8,7 @@ from hub.cli.demo.callbacks import Postman
 from hub.cli.demo.stage import FLOWS, Stage
 from hub.cli.demo.truth import Wrong, check
 from hub.cli.demo.world import World
+from hub.cli.output import counted
 
 
 class Story:
@@ -139,8 +140,8 @@ class Story:
         tell.quote(str(refused.get("sync_msg__c")))
         tell.prove("it says so in the CRM, where people work", "税号" in str(refused.get("sync_msg__c")))
         await world.approve_leads()
-        await world.mend_nameless()
-        tell.say("The customers are approved, and the tax number is filled in.")
+        await world.mend_refused()
+        tell.say("The customers are approved, the tax number is filled in, the order saved again.")
         await stage.until("orders that waited", "orders-to-erp", _nothing_left)
         counts = await stage.counts("orders-to-erp")
         tell.prove("what waited and what was refused went out by itself", counts.get("done", 0) == total)
@@ -169,6 +170,10 @@ class Story:
         await stage.open("order-status-to-crm")
         total = len(await stage.erp.records("SAL_SaleOrder"))
         await stage.brought("numbers and states", total, "order-status-to-crm")
+        held = (await stage.counts("order-status-to-crm")).get("held", 0)
+        if held:
+            await stage.ask("deliveries.skip", flow="order-status-to-crm", state="held", why="the order was withdrawn")
+            tell.say(f"{counted(held, 'state')} had nowhere to go: the order was withdrawn. A person puts it to rest.")
         orders = await stage.crm.records("SalesOrderObj")
         told = sum(bool(row.get("erp_no__c") and row.get("erp_status__c")) for row in orders)
         tell.prove(

@@ -72,7 +72,7 @@ class Teller:
         for flow, book in flows.items():
             numbers = [str(book[name]) if book[name] else "·" for name in ("captured", *states)]
             table.add_row(flow, *numbers)
-        self._print(table)
+        self._print(table, indent=_INDENT - 1)
 
     def facts(self, facts: Mapping[str, str]) -> None:
         table = Table.grid(padding=(0, 3))
@@ -82,7 +82,8 @@ class Teller:
         self._print(table)
 
     def blank(self) -> None:
-        self._print(Text(""), indent=0)
+        if not self._silent:
+            self._console.print()
 
     def _print(self, what: Text | Table, indent: int = _INDENT) -> None:
         if not self._silent:

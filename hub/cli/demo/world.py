@@ -225,10 +225,12 @@ class World:
         for lead in self.leads:
             await self.crm.person("update", "AccountObj", lead.id, fields={"life_status": "normal"}, actor="1000")
 
-    async def mend_nameless(self) -> None:
-        """A salesperson reads what stands on the refused order, and fills in the tax number."""
-        tax = "91310000MA9K77777X"
-        await self.crm.person("update", "AccountObj", self.nameless.id, fields={"tax_no__c": tax}, actor="1001")
+    async def mend_refused(self) -> None:
+        """A salesperson reads what stands on the refused order, fills in the tax number, and saves the order again."""
+        tax = {"tax_no__c": "91310000MA9K77777X"}
+        await self.crm.person("update", "AccountObj", self.nameless.id, fields=tax, actor="1001")
+        order = await self.refused_order()
+        await self.crm.person("update", "SalesOrderObj", order["_id"], fields={"remark": "税号已补"}, actor="1001")
 
     async def refused_order(self) -> Row:
         orders = await self.crm.records("SalesOrderObj")
