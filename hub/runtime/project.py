@@ -289,5 +289,5 @@ def pair(flows: Mapping[str, Flow], specs: Mapping[str, MappingSpec]) -> None:
     }
     for (kind, source, source_object, target, target_object), name in ends.items():
         other = ends.get((kind, target, target_object, source, source_object))
-        if other is not None and other != name:
-            flows[name].partner = flows[other]
+        if other is not None and name < other:
+            flows[name].pair_with(flows[other])
