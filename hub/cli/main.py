@@ -9,8 +9,10 @@ import traceback
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+
+# Typer brings a Click of its own, and exports few of its errors.
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from hub.cli.commands import deliveries, flows, ids, inbox, mapping, overview, project, service, simulate, work
 from hub.cli.output import err, print_error, print_json
@@ -81,18 +83,18 @@ def run(arguments: list[str]) -> int:
     except HubError as error:
         print_error(error, as_json=as_json)
         return error.exit_code
-    except click.exceptions.Exit as leaving:
+    except typer.Exit as leaving:
         return leaving.exit_code
-    except click.exceptions.NoArgsIsHelpError as asked:
+    except NoArgsIsHelpError as asked:
         asked.show()
         return 2
-    except click.ClickException as wrong:
+    except ClickException as wrong:
         if as_json:
             print_json({"error": {"kind": "Usage", "message": wrong.format_message(), "exit_code": 2}})
         else:
             wrong.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         err().print("Interrupted.")
         return 130
     except BrokenPipeError:

@@ -78,6 +78,6 @@ def _error(document: dict[str, Any]) -> HubError:
         for item in document.get("problems", [])
     ]
     message, hint = document.get("detail", "The running hub refused."), document.get("hint")
-    if problems:
+    if problems or document.get("kind") == "InvalidInput":
         return InvalidInput(message, problems, hint=hint)
     return Refused(message, hint=hint, exit_code=document.get("exit_code", 1))
