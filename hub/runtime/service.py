@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from hub.domain.errors import InvalidInput
+from hub.runtime.housekeeping import keep_house
 from hub.runtime.hub import Hub
 from hub.runtime.scheduler import Scheduler
 from hub.runtime.workers import Workers
@@ -77,10 +78,12 @@ class Service:
                     self.hub.serving = True
                     await self.scheduler.start()
                     self.workers.start()
+                    house = asyncio.create_task(keep_house(self.hub), name="housekeeping")
                     try:
                         yield Ready(self.url, {name: f"{self.url}/hooks/{name}" for name in made.state.hooks})
                     finally:
-                        await self._stop()
+                        house.cancel()
+                    await self._stop()
             finally:
                 server.should_exit = True
                 await serving
