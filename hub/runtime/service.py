@@ -83,7 +83,7 @@ class Service:
                         yield Ready(self.url, {name: f"{self.url}/hooks/{name}" for name in made.state.hooks})
                     finally:
                         house.cancel()
-                    await self._stop()
+                        await self._stop()
             finally:
                 server.should_exit = True
                 await serving
