@@ -42,8 +42,9 @@ _LOOK = 0.1
 _PAIR = "fxiaoke-kingdee"
 _QUICK = "every: 1s, sweep: off, backoff: 300ms, backoff_limit: 3s, blocked_every: 3s, settles_within: 4s"
 _CRM_LIMITS = {"path_calls": 5_000}  # the vendor's 100 calls in 20 s would make a long story of a short one
-_CRM_SETTINGS = {"lag": _LAG, "overlap": 10, "concurrency": 16}
-_ERP_SETTINGS = {"overlap": 10, "sessions": 4}
+_WAIT = "[{{code: '{code}', kind: not_executed, retry: wait, wait: 1, hint: the demo has no ten seconds}}]"
+_CRM_SETTINGS = {"lag": _LAG, "overlap": 10, "concurrency": 16, "errors": _WAIT.format(code=30004)}
+_ERP_SETTINGS = {"overlap": 10, "sessions": 4, "errors": _WAIT.format(code=14)}
 
 
 @dataclass(slots=True)

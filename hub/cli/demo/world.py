@@ -239,7 +239,8 @@ class World:
     async def add_freight(self, count: int) -> int:
         """The warehouse adds a line of its own to orders that the hub has brought. Returns to how many."""
         documents = [row for row in await self.erp.records("SAL_SaleOrder") if row["FDocumentStatus"] == "C"]
-        number = (await self.erp.records("BD_MATERIAL"))[0]["FNumber"]
+        materials = await self.erp.records("BD_MATERIAL")
+        number = next(row["FNumber"] for row in materials if row["FForbidStatus"] == "A")
         for row in self._dice.sample(documents, count):
             freight = {"FMaterialId.FNumber": number, "FQty": "1", "FTaxPrice": "50", "FEntryNote": "运费"}
             await self.erp.person("update", "SAL_SaleOrder", str(row["FID"]), fields={"FSaleOrderEntry": [freight]})
