@@ -96,8 +96,12 @@ class Story:
         tell.say(f"Sales corrects {changed} phones and addresses; Fxiaoke calls the hub by itself.")
         tell.say(f"Finance sets {changed} credit limits; a clerk overwrites {self._some} phones in the ERP.")
         await stage.caught_up("what changed", "customers-to-erp", "customers-to-crm")
-        await self._forge()
+        found = await stage.ask("reconcile", flow="customers-to-erp", repair=True)
         await stage.caught_up("what changed", "customers-to-erp", "customers-to-crm")
+        tell.say(f"hub reconcile lays both sides side by side, and mends {found['counts']['different']} that differ.")
+        phones = [row["FTEL"] for row in await stage.erp.records("BD_Customer")]
+        tell.prove("the clerk's phones are gone: that field belongs to sales", world.NO_PHONE not in phones)
+        await self._forge()
 
     async def _forge(self) -> None:
         tell, stage = self._tell, self._stage

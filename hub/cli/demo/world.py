@@ -62,7 +62,9 @@ class Customer:
 
 
 class World:
-    """What people do. `orders` and `products` are known once the hub has brought the products."""
+    """What people do. `products` are known once the hub has brought them to the CRM."""
+
+    NO_PHONE = "0000"
 
     def __init__(self, seed: int, records: int, crm: Desk, erp: Desk) -> None:
         self.records = records
@@ -180,7 +182,7 @@ class World:
     async def meddle(self, count: int) -> None:
         """Clerks of the ERP overwrite phones that are the salespeople's to keep."""
         for row in self._dice.sample(await self.erp.records("BD_Customer"), count):
-            await self.erp.person("update", "BD_Customer", str(row["FCUSTID"]), fields={"FTEL": "0000"})
+            await self.erp.person("update", "BD_Customer", str(row["FCUSTID"]), fields={"FTEL": self.NO_PHONE})
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
