@@ -1,4 +1,4 @@
-"""Bench `sync`: capture -> settle between two instant systems, against a hand-written sqlite3 loop that keeps the same rows."""
+"""Bench `sync`: capture -> settle between instant systems, beside a hand-written sqlite3 loop that keeps the same rows."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from hub.domain.record import Change, Fields, Record
 from hub.domain.schema import Capabilities, Field, FieldType, ObjectSchema
 from hub.mapping.compile import compile_mapping
 from hub.mapping.load import load
+from hub.runtime.memory import keep_collector_quiet
 from hub.store.engine import Store
 from hub.store.tables import metadata
 from hub.sync.engine import Engine
@@ -133,9 +134,7 @@ class InstantTarget:
     def __init__(self) -> None:
         self.written = 0
 
-    async def find(
-        self, object: str, keys: Sequence[Any], fields: frozenset[str] | None = None
-    ) -> list[FindAnswer]:
+    async def find(self, object: str, keys: Sequence[Any], fields: frozenset[str] | None = None) -> list[FindAnswer]:
         return [FindAnswer() for _ in keys]
 
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
@@ -172,8 +171,12 @@ async def ours(url: str, count: int, seed: int) -> float:
     return count / took
 
 
-def by_hand(path: Path, count: int, seed: int) -> float:
-    """Records a second of a loop that somebody would write by hand to keep the same rows, page by page."""
+def by_hand(path: Path, count: int, seed: int, *, life: bool) -> float:
+    """Records a second of a loop that somebody would write by hand to keep the same rows.
+
+    With `life` it keeps them as a ledger must: captured and committed, then read back, with the intent committed before
+    the write leaves, then settled. Without, it only ever writes their last state.
+    """
     create = create_engine(f"sqlite:///{path}")
     metadata.create_all(create)
     create.dispose()
@@ -181,54 +184,111 @@ def by_hand(path: Path, count: int, seed: int) -> float:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     source = records(count, seed)
-    now = time.time_ns() // 1_000_000
     began = time.perf_counter()
     key = 1
     while page := list(islice(source, PAGE)):
-        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _STATEMENTS}
-        for record in page:
-            fields = record.fields
-            body = orjson.dumps({"record": fields}).decode()
-            content = blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
-            sent = orjson.dumps({"f": dict(zip(_TARGET, fields.values(), strict=False))}).decode()
-            target_id, number = f"{key:012d}", fields["no"]
-            rows["delivery"].append((key, record.id, key, number, now, now, content, now, now, now))
-            rows["payload"].append((key, body))
-            rows["identity"].append((2 * key, key, "a", "Customer", record.id, None, "captured", now))
-            rows["identity"].append((2 * key + 1, key, "b", "Client", target_id, number, "created", now))
-            rows["shadow"].append((2 * key + 1, sent, now))
-            rows["attempt"].append((key, key, now, target_id, orjson.dumps(_TARGET).decode()))
-            key += 1
-        with db:
-            for name, statement in _STATEMENTS.items():
-                db.executemany(statement, rows[name])
-            db.execute(
-                "INSERT INTO cursor VALUES ('bench', 'record', ?, ?) "
-                "ON CONFLICT (flow, stream) DO UPDATE SET position = excluded.position",
-                (orjson.dumps({"done": key}).decode(), now),
-            )
+        (_with_life if life else _last_state)(db, page, key)
+        key += len(page)
     took = time.perf_counter() - began
     db.close()
     return count / took
 
 
-_STATEMENTS = {
-    "delivery": (
-        "INSERT INTO delivery (id, flow, source_id, entity, state, title, due, since, hash, asked, answered, captured,"
-        " lane, attempts, deleted, refetch, revision, delivered_revision, lease_token, fingerprint)"
-        " VALUES (?, 'bench', ?, ?, 'done', ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 1, 1, 1, 'abcdef0123456789')"
-    ),
-    "payload": "INSERT INTO payload (delivery, body) VALUES (?, ?)",
-    "identity": (
-        "INSERT INTO identity (id, entity, system, object, record_id, number, origin, created, kind, role, facet,"
-        " usable, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'customer', 'primary', '', 1, 0)"
-    ),
-    "shadow": "INSERT INTO shadow (identity, sent, sent_at) VALUES (?, ?, ?)",
-    "attempt": (
-        "INSERT INTO attempt (id, delivery, at, target_id, fields, op, outcome, took)"
-        " VALUES (?, ?, ?, ?, ?, 'create', 'ok', 1)"
-    ),
-}
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _captured(record: Record, key: int) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """The rows that a capture makes: ledger, payload, source identity."""
+    now = _now()
+    body = orjson.dumps({"record": record.fields}).decode()
+    content = blake2b(orjson.dumps(record.fields, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+    row = (key, record.id, key, record.fields["no"], now, now, content, now, now, now)
+    return row, (key, body), (2 * key, key, "a", "Customer", record.id, None, "captured", now)
+
+
+def _settled(fields: Fields, key: int) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """The rows that settling makes: target identity, shadow, attempt."""
+    now = _now()
+    target_id = f"{key:012d}"
+    sent = orjson.dumps({"f": fields}).decode()
+    names = orjson.dumps(list(fields)).decode()
+    identity = (2 * key + 1, key, "b", "Client", target_id, fields["Code"], "created", now)
+    return identity, (2 * key + 1, sent, now), (key, key, now, target_id, names)
+
+
+def _translated(record: Fields) -> Fields:
+    return {ours: record[theirs] for ours, theirs in zip(_TARGET, _SOURCE, strict=True)}
+
+
+def _cursor(db: sqlite3.Connection, done: int) -> None:
+    db.execute(_CURSOR, (orjson.dumps({"done": done}).decode(), _now()))
+
+
+def _last_state(db: sqlite3.Connection, page: list[Record], first: int) -> None:
+    captured = [_captured(record, first + at) for at, record in enumerate(page)]
+    settled = [_settled(_translated(record.fields), first + at) for at, record in enumerate(page)]
+    with db:
+        db.executemany(_DELIVERY.format(state="done"), [row for row, _, _ in captured])
+        db.executemany(_PAYLOAD, [body for _, body, _ in captured])
+        db.executemany(_IDENTITY, [row for _, _, row in captured])
+        _insert_settled(db, settled)
+        _cursor(db, first + len(page))
+
+
+def _insert_settled(db: sqlite3.Connection, settled: list[tuple[tuple[Any, ...], ...]]) -> None:
+    db.executemany(_IDENTITY, [row for row, _, _ in settled])
+    db.executemany(_SHADOW, [row for _, row, _ in settled])
+    db.executemany(_ATTEMPT, [row for _, _, row in settled])
+
+
+def _with_life(db: sqlite3.Connection, page: list[Record], first: int) -> None:
+    captured = [_captured(record, first + at) for at, record in enumerate(page)]
+    with db:
+        db.executemany(_DELIVERY.format(state="pending"), [row for row, _, _ in captured])
+        db.executemany(_PAYLOAD, [body for _, body, _ in captured])
+        db.executemany(_IDENTITY, [row for _, _, row in captured])
+        _cursor(db, first + len(page))
+    due = db.execute(
+        "SELECT d.id, p.body FROM delivery d JOIN payload p ON p.delivery = d.id WHERE d.flow = 'bench'"
+        " AND d.state IN ('pending', 'doubt', 'waiting', 'blocked') AND d.due <= ? ORDER BY d.lane, d.due LIMIT ?",
+        (_now(), PAGE),
+    ).fetchall()
+    work = [(key, _translated(orjson.loads(body)["record"])) for key, body in due]
+    with db:
+        db.executemany(
+            "UPDATE delivery SET state = 'working', intent = ?, lease_until = ? WHERE id = ?",
+            [(orjson.dumps([{"op": "create", "at": _now(), "f": fields}]).decode(), 0, key) for key, fields in work],
+        )
+    settled = [_settled(fields, key) for key, fields in work]
+    with db:
+        _insert_settled(db, settled)
+        db.executemany(
+            "UPDATE delivery SET state = 'done', intent = NULL, lease_until = NULL, since = ?, delivered_revision = 1,"
+            " fingerprint = 'abcdef0123456789' WHERE id = ?",
+            [(_now(), key) for key, _ in work],
+        )
+
+
+_DELIVERY = (
+    "INSERT INTO delivery (id, flow, source_id, entity, state, title, due, since, hash, asked, answered, captured,"
+    " lane, attempts, deleted, refetch, revision, lease_token)"
+    " VALUES (?, 'bench', ?, ?, '{state}', ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 1, 1)"
+)
+_PAYLOAD = "INSERT INTO payload (delivery, body) VALUES (?, ?)"
+_IDENTITY = (
+    "INSERT INTO identity (id, entity, system, object, record_id, number, origin, created, kind, role, facet,"
+    " usable, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'customer', 'primary', '', 1, 0)"
+)
+_SHADOW = "INSERT INTO shadow (identity, sent, sent_at) VALUES (?, ?, ?)"
+_ATTEMPT = (
+    "INSERT INTO attempt (id, delivery, at, target_id, fields, op, outcome, took)"
+    " VALUES (?, ?, ?, ?, ?, 'create', 'ok', 1)"
+)
+_CURSOR = (
+    "INSERT INTO cursor VALUES ('bench', 'record', ?, ?)"
+    " ON CONFLICT (flow, stream) DO UPDATE SET position = excluded.position"
+)
 
 
 def main() -> None:
@@ -238,14 +298,15 @@ def main() -> None:
     parser.add_argument("--database", help="a PostgreSQL URL instead of SQLite, for the hub's side")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    keep_collector_quiet()
     with tempfile.TemporaryDirectory() as folder:
         url = given.database or f"sqlite:///{folder}/hub.db"
         rate = asyncio.run(ours(url, given.records, given.seed))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        limit = by_hand(Path(folder) / "hand.db", given.records, given.seed)
-    print_report(
-        Report("sync", "records/s", rate, limit, {"hand-written sqlite3 loop": limit}, peak), as_json=given.json
-    )
+        limit = by_hand(Path(folder) / "life.db", given.records, given.seed, life=True)
+        last = by_hand(Path(folder) / "last.db", given.records, given.seed, life=False)
+    peers = {"hand-written sqlite3 loop, same commits": limit, "hand-written sqlite3 loop, last state only": last}
+    print_report(Report("sync", "records/s", rate, limit, peers, peak), as_json=given.json)
 
 
 if __name__ == "__main__":

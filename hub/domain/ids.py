@@ -28,4 +28,8 @@ class IdSource:
 
     def take(self, count: int) -> list[int]:
         """`count` ids in growing order."""
-        return [self.next() for _ in range(count)]
+        if count < 1:
+            return []
+        first = self.next()
+        self._last = first + count - 1
+        return list(range(first, first + count))

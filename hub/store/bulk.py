@@ -165,7 +165,7 @@ async def fetch_pairs(
     if conn.dialect.name == "sqlite":
         listed = func.json_each(bindparam("bulk_pairs", type_=Text)).table_valued("value")
         halves = select(func.json_extract(listed.c.value, "$[0]"), func.json_extract(listed.c.value, "$[1]"))
-        given = {"bulk_pairs": _json((_plain(a), _plain(b)) for a, b in pairs)}
+        given = {"bulk_pairs": _json(pairs)}
     else:
         arrays = (_array_of(first, "bulk_0"), _array_of(second, "bulk_1"))
         listed = func.unnest(*arrays).table_valued("a", "b", name="pairs").render_derived()
@@ -193,7 +193,7 @@ def _among(
     """The condition `column` IN `values`, and its parameter: one, however many values there are."""
     if conn.dialect.name == "sqlite":
         listed = func.json_each(bindparam("bulk_values", type_=Text)).table_valued("value")
-        return column.in_(select(listed.c.value)), {"bulk_values": _json(map(_plain, values))}
+        return column.in_(select(listed.c.value)), {"bulk_values": _json(values)}
     # Joined, not '= ANY(array)': a planner that knows nothing of the table yet compares every row with every value.
     given = {"bulk_values": _array(_sql_type(column.type), list(values))}
     listed = func.unnest(_array_of(column, "bulk_values")).table_valued("a", name="listed").render_derived()
@@ -320,8 +320,18 @@ def _last(rows: Sequence[Values], key: Sequence[int]) -> Sequence[Values]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(member) for member in value]
     return clean(value) if isinstance(value, str) else value
 
 
 def _json(values: Iterable[Any]) -> str:
-    return orjson.dumps(list(values)).decode()
+    """As one JSON text, cleaned if a value needs it: looked at in one piece, because it almost never does."""
+    listed = list(values)
+    try:
+        text = orjson.dumps(listed)
+    except TypeError:  # a lone surrogate
+        text = b"\\u0000"
+    if b"\\u0000" in text:
+        text = orjson.dumps([_plain(value) for value in listed])
+    return text.decode()

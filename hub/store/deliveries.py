@@ -255,6 +255,8 @@ async def claim(
     never write at the same time. On PostgreSQL the claims of all workers take turns under an advisory lock:
     otherwise worker 1 claims A->B of an entity, worker 2 (whose snapshot does not see it) claims B->A, and both write.
     """
+    if store.dialect == "sqlite":
+        return await _claim_here(store, flow, limit, source_ids, resting)
     now = store.clock.now()
     other = delivery.alias("other")
     busy = exists().where(other.c.entity == delivery.c.entity, other.c.lease_until > now)
@@ -268,18 +270,12 @@ async def claim(
         idle = delivery.c.state.notin_((State.WORKING.value, State.DOUBT.value))
         statement = select(*_RETURNED).where(delivery.c.flow == flow, idle, ~busy)
     async with store.begin() as conn:
-        if store.dialect == "postgresql":
-            await conn.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
+        await conn.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
         if source_ids is None:
             rows = (await conn.execute(statement)).all()
         else:
             rows = await bulk.fetch(conn, statement, delivery.c.source_id, source_ids)
-        entities: set[int] = set()
-        taken: list[Claimed] = []
-        for row in rows:
-            if row[2] not in entities:
-                entities.add(row[2])
-                taken.append(_claimed(row))
+        taken = [_claimed(row, row.lease_token + 1) for row in _one_each(rows, set())]
         until = now + int(lease * 1000)
         await bulk.update(
             conn,
@@ -291,14 +287,52 @@ async def claim(
     return taken
 
 
-def _claimed(row: Sequence[Any]) -> Claimed:
-    values = list(row)
-    values[15] += 1  # the token of this lease
-    return Claimed(*values)
+async def _claim_here(
+    store: Store, flow: str, limit: int, source_ids: Collection[str] | None, resting: bool
+) -> list[Claimed]:
+    """A claim on SQLite stands in this process's memory: no other process can hold one, and it ends with the process.
+
+    It saves a write a record. What has left is told by its intent, which is in the file.
+    """
+    statement = select(*_RETURNED).where(delivery.c.flow == flow)
+    if resting:
+        statement = statement.where(delivery.c.state.notin_((State.WORKING.value, State.DOUBT.value)))
+    else:
+        due = statement.where(_CLAIMABLE, delivery.c.due <= store.clock.now())
+        statement = due.order_by(delivery.c.lane, delivery.c.due).limit(limit + len(store.in_work))
+    async with store.read() as conn:
+        if source_ids is None:
+            rows: Sequence[Any] = (await conn.execute(statement)).all()
+        else:
+            rows = await bulk.fetch(conn, statement, delivery.c.source_id, source_ids)
+    taken = [_claimed(row, row.lease_token) for row in _one_each(rows, set(store.in_work))[:limit]]
+    store.in_work.update(one.entity for one in taken)
+    return taken
+
+
+def _one_each(rows: Sequence[Any], entities: set[int]) -> list[Any]:
+    """The first row of each entity that is not among `entities`."""
+    found = []
+    for row in rows:
+        if row.entity not in entities:
+            entities.add(row.entity)
+            found.append(row)
+    return found
+
+
+def _claimed(row: Any, token: int) -> Claimed:
+    return Claimed(*row[:15], token, row[16])
+
+
+def give_back(store: Store, claimed: Collection[Claimed]) -> None:
+    """The work is over: on SQLite its entities may be claimed again. (On PostgreSQL the settled row says so.)"""
+    store.in_work.difference_update(one.entity for one in claimed)
 
 
 async def renew(store: Store, claimed: Collection[Claimed], *, lease: float) -> None:
     """Move the lease of what is still held by these tokens."""
+    if store.dialect == "sqlite":
+        return
     until = store.clock.now() + int(lease * 1000)
     async with store.begin() as conn:
         await bulk.update(
@@ -312,17 +346,21 @@ async def renew(store: Store, claimed: Collection[Claimed], *, lease: float) -> 
 
 async def still_held(conn: AsyncConnection, claimed: Collection[Claimed]) -> dict[int, int]:
     """Of these, the ones whose token is still ours, with their present revision."""
-    statement = select(delivery.c.id, delivery.c.lease_token, delivery.c.revision).where(
-        delivery.c.state == State.WORKING.value
-    )
+    statement = select(delivery.c.id, delivery.c.lease_token, delivery.c.revision)
+    if conn.dialect.name == "postgresql":
+        statement = statement.where(delivery.c.state == State.WORKING.value)
     tokens = {one.id: one.token for one in claimed}
     rows = await bulk.fetch(conn, statement, delivery.c.id, list(tokens))
     return {row[0]: row[2] for row in rows if tokens[row[0]] == row[1]}
 
 
-async def put_intents(conn: AsyncConnection, rows: Sequence[tuple[str, int]]) -> None:
-    """Write down what is about to leave: (intent, delivery)."""
-    await bulk.update(conn, delivery, ("id",), ("intent",), rows)
+async def put_intents(conn: AsyncConnection, rows: Sequence[tuple[str, int]], *, until: int) -> None:
+    """Write down what is about to leave: (intent, delivery). Until then (epoch ms) its holder has time to answer for
+    it.
+    """
+    working = State.WORKING.value
+    columns = ("intent", "state", "lease_until")
+    await bulk.update(conn, delivery, ("id",), columns, [(intent, working, until, one) for intent, one in rows])
 
 
 SETTLE_COLUMNS = (

@@ -14,7 +14,7 @@ from hub.domain.outcome import Failure, Outcome, OutcomeKind
 from hub.store import deliveries, sequences
 from hub.store.engine import Store
 from hub.sync.failpoints import failpoint
-from hub.sync.flow import Flow
+from hub.sync.flow import Flow, System
 from hub.sync.locate import key_text, usable
 from hub.sync.work import Task, Verdict, Work
 
@@ -23,7 +23,7 @@ Pair = tuple[Work, Task]
 _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 
 
-async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair]) -> list[Pair]:
+async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair], *, lease: float) -> list[Pair]:
     """Write down what is about to leave. What comes back may leave; the others have their verdict.
 
     The lease is proven in the same transaction: a worker that was paused past it finds its token gone, and sends
@@ -45,7 +45,9 @@ async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair]) -> lis
         for work, task in leaving:
             assert task.intent is not None
             bodies.setdefault(work.claimed.id, []).append(task.intent.encode())
-        await deliveries.put_intents(conn, [(orjson.dumps(body).decode(), one) for one, body in bodies.items()])
+        until = store.clock.now() + int(lease * 1000)
+        rows = [(orjson.dumps(body).decode(), one) for one, body in bodies.items()]
+        await deliveries.put_intents(conn, rows, until=until)
     failpoint("after-intent")
     return leaving
 
@@ -95,16 +97,16 @@ async def _draw_numbers(store: Store, conn: AsyncConnection, pairs: Sequence[Pai
                 task.intent.write.fields[name] = await sequences.draw(conn, pattern, store.clock.now())
 
 
-async def deliver(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
+async def deliver(flow: Flow, pairs: Sequence[Pair]) -> None:
     """Send the batch and keep what came back in `task.outcome`. Then the operations that a state asks for."""
     writes = [task.intent.write for _, task in pairs if task.intent is not None]
-    for (_, task), outcome in zip(pairs, await _send(store, flow, writes), strict=True):
+    for (_, task), outcome in zip(pairs, await send(flow.target, flow.target_schema.name, writes), strict=True):
         task.outcome = outcome
     failpoint("after-send")
-    await _operate(store, flow, pairs)
+    await _operate(flow, pairs)
 
 
-async def _operate(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
+async def _operate(flow: Flow, pairs: Sequence[Pair]) -> None:
     """Do the first operation of each record's list that the target's state allows."""
     waiting = [
         (task, list(task.intent.actions))
@@ -129,7 +131,7 @@ async def _operate(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
             Write(Op.OPERATION, task.target_id, operation=names[0], options=flow.write_options)
             for task, names in waiting
         ]
-        outcomes = await _send(store, flow, batch)
+        outcomes = await send(flow.target, flow.target_schema.name, batch)
         again = []
         for (task, names), outcome in zip(waiting, outcomes, strict=True):
             if outcome.kind in (OutcomeKind.BLOCKED, OutcomeKind.REJECTED) and names[1:]:
@@ -159,19 +161,19 @@ def _partly(task: Task, outcome: Outcome) -> Outcome:
     )
 
 
-async def _send(store: Store, flow: Flow, writes: Sequence[Write]) -> list[Outcome]:
+async def send(system: System, object_name: str, writes: Sequence[Write]) -> list[Outcome]:
     """One call of the connector. A connector that raises has broken its contract: what it held may have left."""
     if not writes:
         return []
-    breaker = flow.target.breaker
+    breaker = system.breaker
     if not breaker.allow():
-        return [Outcome(OutcomeKind.DOWN, failure=Failure(f"{flow.target.name} is down"))] * len(writes)
+        return [Outcome(OutcomeKind.DOWN, failure=Failure(f"{system.name} is down"))] * len(writes)
     try:
-        outcomes: list[Outcome] = await flow.target.connector.write(flow.target_schema.name, writes)
+        outcomes: list[Outcome] = await system.connector.write(object_name, writes)
     except HubError as error:
         outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(str(error))) for _ in writes]
     if len(outcomes) != len(writes):
-        text = f"{flow.target.name} answered {len(outcomes)} outcomes for {len(writes)} writes"
+        text = f"{system.name} answered {len(outcomes)} outcomes for {len(writes)} writes"
         outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(text)) for _ in writes]
     down = sum(1 for one in outcomes if one.kind in (OutcomeKind.DOWN, OutcomeKind.UNKNOWN))
     if down == len(outcomes):

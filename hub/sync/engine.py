@@ -26,6 +26,7 @@ from hub.sync.settle import Settler
 from hub.sync.work import Verdict, Work
 
 _LEASE = 120.0  # seconds
+_LOOK_EVERY = 5.0  # seconds between two looks after expired leases
 _PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease never covers hours
 
 
@@ -37,6 +38,7 @@ class Engine:
         self.flows = dict(flows)
         self.clock = clock or store.clock
         self._holder = secrets.token_hex(8)
+        self._looked: dict[str, float] = {}  # when expired leases of a flow were last looked for
 
     def flow(self, name: str) -> Flow:
         """The flow of that name. Raises NotFound with the names there are."""
@@ -84,7 +86,7 @@ class Engine:
     async def drain_once(self, flow: str) -> dict[str, int]:
         """Claim one batch, and bring it to rest. Empty when nothing is due, or the target is down."""
         one = self.flow(flow)
-        await deliveries.release_expired(self.store, one.name)
+        await self._release_expired(one)
         limit = self._limit(one)
         now = self.clock.now()
         if one.mapping.write_back and not one.source.down_for(now):
@@ -99,6 +101,13 @@ class Engine:
         failpoint("after-claim")
         async with self._renewed(claimed):
             return await self._work(one, claimed)
+
+    async def _release_expired(self, flow: Flow) -> None:
+        """Now and then: a holder that is gone is not gone for the first time in this second."""
+        now = self.clock.monotonic()
+        if now - self._looked.get(flow.name, -_LOOK_EVERY) >= _LOOK_EVERY:
+            self._looked[flow.name] = now
+            await deliveries.release_expired(self.store, flow.name)
 
     def _limit(self, flow: Flow) -> int:
         return max(1, min(flow.policy.batch, flow.target_schema.capabilities.write_batch * _PER_CALL))
@@ -123,9 +132,9 @@ class Engine:
             for work in works:
                 work.verdict = _handed_back(work, error)
             return await settler.settle(works)
-        leaving = await commit_intents(self.store, flow, pairs)
+        leaving = await commit_intents(self.store, flow, pairs, lease=_LEASE)
         began = time.monotonic()
-        await deliver(self.store, flow, leaving)
+        await deliver(flow, leaving)
         took = int((time.monotonic() - began) * 1000)
         for _, task in leaving:
             task.took = took
@@ -155,6 +164,7 @@ class Engine:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            deliveries.give_back(self.store, claimed)
 
     async def due_soon(self, flow: str) -> int | None:
         """When the flow's next delivery is due, epoch ms; None when it owes nothing."""

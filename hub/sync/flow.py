@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from hub.connector.breaker import Breaker
@@ -83,7 +84,7 @@ class Waking:
     fields: frozenset[str] | None
 
 
-@dataclass(slots=True)
+@dataclass
 class Flow:
     """A mapping put to work. `partner` is the flow of the opposite direction, if the pair is two-way."""
 
@@ -133,7 +134,7 @@ class Flow:
         """Target fields that both directions map and nobody owns: if both sides change one, a person decides."""
         return self._unowned
 
-    @property
+    @cached_property
     def source_fields(self) -> frozenset[str] | None:
         """What is read of a source record: all that the mapping reads, and what names it. None: everything."""
         needed = self.mapping.needs.fields
@@ -141,7 +142,7 @@ class Flow:
         named = (schema.id_field, schema.number_field, self.title_field)
         return None if needed is None else needed | {name for name in named if name is not None}
 
-    @property
+    @cached_property
     def target_fields(self) -> frozenset[str]:
         """What is read of a target record: all that the mapping writes, matches or vetoes by, and what names it."""
         schema = self.target_schema
@@ -150,7 +151,7 @@ class Flow:
         known = self.mapping.written | keys | self.mapping.spec.ensure.keys() | {name for name in named if name}
         return frozenset(name for name in known if name in schema.fields)
 
-    @property
+    @cached_property
     def title_field(self) -> str | None:
         """The source field that people know a record by, where it stands in the record itself."""
         title = self.mapping.spec.title
@@ -161,7 +162,7 @@ class Flow:
             return path.name if path.root in ("scope", "record") else None
         return None
 
-    @property
+    @cached_property
     def waking(self) -> list[Waking]:
         """Relations whose changes bring the record: its own detail objects."""
         found: list[Waking] = []
@@ -171,7 +172,7 @@ class Flow:
                 found.append(Waking(one.name, one.object, masters[0], one.fields))
         return found
 
-    @property
+    @cached_property
     def write_options(self) -> dict[str, Any]:
         """What the mapping tells the target's connector beside the fields."""
         return {**self.mapping.options, "when_locked": self.mapping.when_locked}

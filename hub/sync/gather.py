@@ -62,15 +62,15 @@ async def _payloads(store: Store, flow: Flow, works: list[Work]) -> None:
     """Read the payloads; fetch again what can't be trusted, was dropped, or lacks a field that the mapping now asks
     for.
     """
-    bodies = await _bodies(store, works)
-    stale = [work for work in works if _stale(flow, work, bodies)]
+    await _take_bodies(store, works)
+    stale = [work for work in works if _stale(flow, work)]
     if stale:
         reader = Reader(store, flow)
         report = await reader.capture_records([work.claimed.source_id for work in stale], cause="refetch")
         unreadable = set(report.unreadable)
         async with store.read() as conn:
             now_known = await deliveries.known(conn, flow.name, [work.claimed.source_id for work in stale])
-        bodies.update(await _bodies(store, stale))
+        await _take_bodies(store, stale)
         for work in stale:
             row = now_known[work.claimed.source_id]
             work.revision = row.revision
@@ -79,30 +79,27 @@ async def _payloads(store: Store, flow: Flow, works: list[Work]) -> None:
                     State.PENDING, "source", "the source did not answer for this record", delay=60, spent=True
                 )
             elif row.deleted:
-                bodies.pop(work.claimed.id, None)
-    for work in works:
-        body = bodies.get(work.claimed.id)
-        if body is not None:
-            work.payload = Payload.decode(body[0])
-            work.previous = Payload.decode(body[1]) if body[1] else None
+                work.payload = None
 
 
-async def _bodies(store: Store, works: Iterable[Work]) -> dict[int, tuple[str, str | None]]:
+async def _take_bodies(store: Store, works: Iterable[Work]) -> None:
     async with store.read() as conn:
-        return await deliveries.payloads(conn, [work.claimed.id for work in works])
+        bodies = await deliveries.payloads(conn, [work.claimed.id for work in works])
+    for work in works:
+        body, previous = bodies.get(work.claimed.id, (None, None))
+        work.payload = Payload.decode(body) if body is not None else None
+        work.previous = Payload.decode(previous) if previous is not None else None
 
 
-def _stale(flow: Flow, work: Work, bodies: dict[int, tuple[str, str | None]]) -> bool:
+def _stale(flow: Flow, work: Work) -> bool:
     if work.claimed.deleted:
         return False
-    body = bodies.get(work.claimed.id)
-    if work.claimed.refetch or body is None:
+    payload = work.payload
+    if work.claimed.refetch or payload is None:
         return True
-    payload = orjson.loads(body[0])
-    needs = flow.mapping.needs
-    wakes = {relation.name for relation in flow.waking}
-    lacking = needs.fields is not None and not needs.fields <= payload["record"].keys()
-    return lacking or not wakes <= payload.get("related", {}).keys()
+    needed = flow.mapping.needs.fields
+    lacking = needed is not None and not needed <= payload.record.keys()
+    return lacking or any(relation.name not in payload.related for relation in flow.waking)
 
 
 class Gatherer:

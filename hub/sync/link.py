@@ -203,12 +203,15 @@ async def baseline(store: Store, flow: Flow, pairs: Sequence[tuple[str, str]]) -
     claimed = await deliveries.claim(
         store, flow.name, limit=len(records), lease=_LEASE, holder="link", source_ids=list(records), resting=True
     )
-    works = await load(store, flow, claimed)
-    await Gatherer(store, flow).translate([work for work in works if work.payload is not None])
-    resolver = Resolver(store, flow)
-    for work in works:
-        resolver.take_baseline(work, records[work.claimed.source_id])
-        work.verdict = work.verdict or Verdict(State.HELD, "link", "it could not be linked: the record does not travel")
-    await Settler(store, flow).settle(works)
+    try:
+        works = await load(store, flow, claimed)
+        await Gatherer(store, flow).translate([work for work in works if work.payload is not None])
+        resolver = Resolver(store, flow)
+        for work in works:
+            resolver.take_baseline(work, records[work.claimed.source_id])
+            work.verdict = work.verdict or Verdict(State.HELD, "link", "it can't be linked: it does not travel")
+        await Settler(store, flow).settle(works)
+    finally:
+        deliveries.give_back(store, claimed)
     at_rest = {work.claimed.source_id for work in works if work.verdict and work.verdict.state is State.UNCHANGED}
     return [(source, target) for source, target in pairs if source in at_rest]

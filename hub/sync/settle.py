@@ -14,8 +14,8 @@ from hub.connector.contract import Op
 from hub.domain.delivery import State
 from hub.domain.outcome import Outcome, OutcomeKind
 from hub.store import deliveries, identities
-from hub.store.identities import IdentityTaken
 from hub.store.engine import Store
+from hub.store.identities import IdentityTaken
 from hub.sync import write_back
 from hub.sync.changes import applied
 from hub.sync.failpoints import failpoint
@@ -42,7 +42,8 @@ class _Batch:
     identities: list[identities.NewIdentity] = field(default_factory=list)
     usable: list[tuple[str, bool]] = field(default_factory=list)
     tombstones: list[tuple[str, str, str]] = field(default_factory=list)
-    shadows: list[tuple[str, str, Sent, Task]] = field(default_factory=list)
+    shadows: list[tuple[str, Sent, Task]] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)  # record id -> identity
     attempts: list[tuple[Any, ...]] = field(default_factory=list)
     ready: set[int] = field(default_factory=set)
 
@@ -199,7 +200,7 @@ class Settler:
         write = intent.write
         if outcome.kind not in (OutcomeKind.OK, OutcomeKind.PARTLY):
             if outcome.kind is OutcomeKind.UNKNOWN and task.target is not None:
-                batch.shadows.append((system, task.target.record_id, task.sent, task))
+                batch.shadows.append((task.target.record_id, task.sent, task))
             return
         record_id = outcome.id or write.id
         assert record_id is not None
@@ -223,12 +224,12 @@ class Settler:
         task.doubt = task.doubt - set(write.fields) - set(write.rows)
         task.new_sent = sent
         self._row_identities(batch, work, task, record_id, outcome)
-        batch.shadows.append((system, record_id, sent, task))
+        batch.shadows.append((record_id, sent, task))
 
     def _note_seen(self, batch: _Batch, task: Task) -> None:
         """Nothing left, but what was read of the target, and what was found to be there already, is remembered."""
         if task.target is not None and task.current is not None and task.rendered is not None:
-            batch.shadows.append((self._flow.target.name, task.target.record_id, task.new_sent or task.sent, task))
+            batch.shadows.append((task.target.record_id, task.new_sent or task.sent, task))
 
     def _link(
         self,
@@ -258,7 +259,7 @@ class Settler:
         if usable:
             batch.ready.add(work.claimed.entity)
         if origin == "adopted" and task.new_sent is not None:
-            batch.shadows.append((self._flow.target.name, record_id, task.new_sent, task))
+            batch.shadows.append((record_id, task.new_sent, task))
 
     def _row_identities(self, batch: _Batch, work: Work, task: Task, record_id: str, outcome: Outcome) -> None:
         """Rows whose mapping names an entity have identities of their own, so that references can point at a line."""
@@ -283,11 +284,15 @@ class Settler:
 
     async def _identities(self, conn: AsyncConnection, batch: _Batch) -> None:
         schema = self._flow.target_schema
+        batch.known = {task.target.record_id: task.target.id for *_, task in batch.shadows if task.target is not None}
         if batch.tombstones:
             await identities.tombstone(self._store, conn, batch.tombstones)
         if batch.identities:
-            joined = await identities.put(self._store, conn, batch.identities)
-            batch.ready.update(joined)
+            fresh = await identities.put_fresh(self._store, conn, batch.identities)
+            if fresh is None:
+                batch.ready.update(await identities.put(self._store, conn, batch.identities))
+            else:
+                batch.known.update(fresh)
         for usable in (True, False):
             ids = [record_id for record_id, value in batch.usable if value is usable]
             await identities.set_usable(conn, self._flow.target.name, schema.name, ids, usable)
@@ -296,21 +301,22 @@ class Settler:
         if not batch.shadows:
             return
         now = self._store.clock.now()
-        ids = await identities.by_ids(
-            conn, self._flow.target.name, self._flow.target_schema.name, [one[1] for one in batch.shadows]
-        )
-        rows: dict[int, tuple[Any, ...]] = {}
-        for _system, record_id, sent, task in batch.shadows:
-            identity = ids.get(record_id)
+        unknown = [record_id for record_id, *_ in batch.shadows if record_id not in batch.known]
+        joined = await identities.by_ids(conn, self._flow.target.name, self._flow.target_schema.name, unknown)
+        batch.known.update({record_id: one.id for record_id, one in joined.items()})
+        rows: dict[int, identities.ShadowRow] = {}
+        for record_id, sent, task in batch.shadows:
+            identity = batch.known.get(record_id)
             if identity is not None:
                 seen = self._seen_after(task)
-                rows[identity.id] = (
-                    identity.id,
+                doubt = self._doubt_after(task)
+                rows[identity] = (
+                    identity,
                     orjson.dumps(seen).decode() if seen is not None else None,
                     now if seen is not None else None,
                     sent.encode(),
                     now,
-                    orjson.dumps(sorted(self._doubt_after(task))).decode() if self._doubt_after(task) else None,
+                    orjson.dumps(sorted(doubt)).decode() if doubt else None,
                 )
         await identities.put_shadows(conn, list(rows.values()))
 

@@ -19,6 +19,7 @@ from hub.domain.outcome import OutcomeKind
 from hub.domain.record import Fields
 from hub.store import deliveries, identities
 from hub.store.engine import Store
+from hub.sync.deliver import send
 from hub.sync.flow import Flow
 from hub.sync.work import Work
 
@@ -85,10 +86,17 @@ async def drain(store: Store, flow: Flow, *, holder: str, lease: float, limit: i
     claimed = await deliveries.claim(store, flow.name + SUFFIX, limit=limit, lease=lease, holder=holder)
     if not claimed:
         return 0
+    try:
+        return await _tell(store, flow, claimed)
+    finally:
+        deliveries.give_back(store, claimed)
+
+
+async def _tell(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> int:
     async with store.read() as conn:
         bodies = await deliveries.payloads(conn, [one.id for one in claimed])
     writes = [Write(Op.UPDATE, one.source_id, orjson.loads(bodies[one.id][0])["record"]) for one in claimed]
-    outcomes = await flow.source.connector.write(flow.source_schema.name, writes)
+    outcomes = await send(flow.source, flow.source_schema.name, writes)
     now = store.clock.now()
     rows: list[tuple[Any, ...]] = []
     attempts: list[tuple[Any, ...]] = []

@@ -1,6 +1,6 @@
 """The ID map: which records of which systems are the same thing, and what is known of their content."""
 
-from hub.store.identities.joining import NewIdentity, add, link, merge, one_of, put, split, unlink
+from hub.store.identities.joining import NewIdentity, add, link, merge, one_of, put, put_fresh, split, unlink
 from hub.store.identities.people import EXPORT_COLUMNS, ImportReport, Shown, export, find, import_rows, show
 from hub.store.identities.references import Ask, Resolved, objects_of, resolve
 from hub.store.identities.rows import (
@@ -19,7 +19,7 @@ from hub.store.identities.rows import (
     tombstone,
     usable_in,
 )
-from hub.store.identities.shadows import Shadow, doubt, forget, put_shadows, shadows
+from hub.store.identities.shadows import Shadow, ShadowRow, doubt, forget, put_shadows, shadows
 
 __all__ = [
     "EXPORT_COLUMNS",
@@ -31,6 +31,7 @@ __all__ = [
     "NewIdentity",
     "Resolved",
     "Shadow",
+    "ShadowRow",
     "Shown",
     "add",
     "by_ids",
@@ -50,6 +51,7 @@ __all__ = [
     "one_of",
     "parents",
     "put",
+    "put_fresh",
     "put_shadows",
     "resolve",
     "rows_of",
