@@ -162,8 +162,13 @@ async def ours(url: str, count: int, seed: int) -> float:
     )
     engine = Engine(store, {"bench": flow})
     began = time.perf_counter()
-    await engine.read("bench")
-    counts = await engine.drain("bench")
+    reading = asyncio.create_task(engine.read("bench"))
+    counts: dict[str, int] = {}
+    while not reading.done() or sum(counts.values()) < count:
+        for state, done in (await engine.drain("bench")).items():
+            counts[state] = counts.get(state, 0) + done
+        await asyncio.sleep(0)
+    await reading
     took = time.perf_counter() - began
     await store.close()
     if counts.get("done") != count or target.written != count:

@@ -1,9 +1,9 @@
 """Many rows at once: how every hot path talks to both databases.
 
-SQLite takes a compiled statement and a list of tuples (executemany). PostgreSQL takes one statement with an array
-for each column, `unnest`ed on the server: one round trip, one plan, any number of rows. The arrays are sent as
-literals, because joining text is three times as fast as having the driver adapt every value. Nothing but names of our
-own tables and columns is put into SQL text; values never are.
+One statement, one round trip, any number of rows. SQLite takes them as one JSON text: as fast as `executemany`, and
+the interpreter is free meanwhile, which executemany takes and gives back for every row. PostgreSQL takes an array for
+each column, `unnest`ed on the server, sent as literals, because joining text is three times as fast as having the
+driver adapt every value. Nothing but names of our own tables and columns is put into SQL text; values never are.
 
 Text is kept alike on both: PostgreSQL can't store U+0000 and neither can store lone surrogates, so they become U+2400
 and `?`; one poisonous value must not stop the batch that it is in.
@@ -115,16 +115,12 @@ async def update(
 
     def compile_() -> _Statement:
         types = [_type(table, name) for name in (*columns, *key)]
-        if conn.dialect.name == "sqlite":
-            assign = ", ".join(f'"{name}" = ?' for name in columns)
-            where = " AND ".join(f'"{name}" = ?' for name in key)
-            return _Statement(f'UPDATE "{table.name}" SET {assign} WHERE {where}', types)  # noqa: S608
         assign = ", ".join(f'"{name}" = v.c{at}' for at, name in enumerate(columns))
         where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key, len(columns)))
-        return _Statement(f'UPDATE "{table.name}" SET {assign} FROM {_unnest(types)} WHERE {where}', types)  # noqa: S608
+        given = _rows_of(conn.dialect.name, types)
+        return _Statement(f'UPDATE "{table.name}" SET {assign} FROM {given} WHERE {where}', types)  # noqa: S608
 
-    if conn.dialect.name == "postgresql":
-        rows = _last(rows, list(range(len(columns), len(columns) + len(key))))
+    rows = _last(rows, list(range(len(columns), len(columns) + len(key))))
     return await _run(conn, ("update", table.name, tuple(columns), tuple(key)), compile_, rows)
 
 
@@ -133,11 +129,8 @@ async def delete(conn: AsyncConnection, table: Table, key: Sequence[str], rows: 
 
     def compile_() -> _Statement:
         types = [_type(table, name) for name in key]
-        if conn.dialect.name == "sqlite":
-            where = " AND ".join(f'"{name}" = ?' for name in key)
-            return _Statement(f'DELETE FROM "{table.name}" WHERE {where}', types)  # noqa: S608
-        where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key))
-        return _Statement(f'DELETE FROM "{table.name}" USING {_unnest(types)} WHERE {where}', types)  # noqa: S608
+        given = f"SELECT {', '.join(f'v.c{at}' for at in range(len(types)))} FROM {_rows_of(conn.dialect.name, types)}"  # noqa: S608
+        return _Statement(f'DELETE FROM "{table.name}" WHERE ({_names(key)}) IN ({given})', types)  # noqa: S608
 
     return await _run(conn, ("delete", table.name, tuple(key)), compile_, rows)
 
@@ -230,8 +223,10 @@ async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Stat
     statement = memory.statements.get(name)
     if statement is None:
         statement = memory.statements[name] = compile_()
-    if conn.dialect.name == "sqlite":
+    if conn.dialect.name == "sqlite" and "bytea" in statement.types:
         result = await conn.exec_driver_sql(statement.sql, _cleaned(rows, statement.texts))
+    elif conn.dialect.name == "sqlite":
+        result = await conn.exec_driver_sql(statement.sql, (_json(rows),))
     else:
         arrays = tuple(
             _array(kind, column) for kind, column in zip(statement.types, zip(*rows, strict=True), strict=True)
@@ -246,18 +241,23 @@ async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Stat
 def _insert(conn: AsyncConnection, table: Table, columns: Sequence[str], tail: str) -> _Statement:
     types = [_type(table, name) for name in columns]
     head = f'INSERT INTO "{table.name}" ({_names(columns)})'
-    if conn.dialect.name == "sqlite":
+    if conn.dialect.name == "sqlite" and "bytea" in types:  # JSON carries no bytes
         return _Statement(f"{head} VALUES ({', '.join('?' * len(columns))}){tail}", types)
-    return _Statement(f"{head} SELECT * FROM {_unnest(types)}{tail}", types)  # noqa: S608
+    # `WHERE true`: without it SQLite takes ON CONFLICT for the beginning of a join.
+    return _Statement(f"{head} SELECT * FROM {_rows_of(conn.dialect.name, types)} WHERE true{tail}", types)  # noqa: S608
+
+
+def _rows_of(dialect: str, types: Sequence[str]) -> str:
+    """The parameter as rows `v(c0, c1, ...)`."""
+    if dialect == "sqlite":
+        columns = ", ".join(f"json_extract(value, '$[{at}]') AS c{at}" for at in range(len(types)))
+        return f"(SELECT {columns} FROM json_each(?)) AS v"  # noqa: S608
+    arrays = ", ".join(f"%s::{name}[]" for name in types)
+    return f"unnest({arrays}) AS v({', '.join(f'c{at}' for at in range(len(types)))})"
 
 
 def _names(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
-
-
-def _unnest(types: Sequence[str]) -> str:
-    arrays = ", ".join(f"%s::{name}[]" for name in types)
-    return f"unnest({arrays}) AS v({', '.join(f'c{at}' for at in range(len(types)))})"
 
 
 def _type(table: Table, column: str) -> str:

@@ -378,11 +378,15 @@ SETTLE_COLUMNS = (
     "refetch",
     "lease_until",
     "holder",
+    "lease_token",
 )
 
 
 async def settle(conn: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write down where each delivery stands: `SETTLE_COLUMNS`, then id and lease token."""
+    """Write down where each delivery stands: `SETTLE_COLUMNS`, then id and lease token.
+
+    The token moves on, so that whoever looked at the row before this finds that it holds nothing.
+    """
     await bulk.update(conn, delivery, ("id", "lease_token"), SETTLE_COLUMNS, rows)
 
 
@@ -410,7 +414,9 @@ async def reserve(conn: AsyncConnection, rows: Sequence[tuple[str, str, str, int
     """Reserve match keys (system, object, key, delivery, at) for creates; the keys that somebody else holds come
     back.
     """
-    await bulk.insert(conn, reservation, ("system", "object", "key", "delivery", "at"), rows, ignore=True)
+    columns = ("system", "object", "key", "delivery", "at")
+    if await bulk.insert(conn, reservation, columns, rows, ignore=True) == len(rows):
+        return set()
     mine = {(row[0], row[1], row[2]): row[3] for row in rows}
     statement = select(reservation.c.system, reservation.c.object, reservation.c.key, reservation.c.delivery)
     held = await bulk.fetch(conn, statement, reservation.c.key, [row[2] for row in rows])

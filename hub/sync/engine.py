@@ -26,6 +26,7 @@ from hub.sync.settle import Settler
 from hub.sync.work import Verdict, Work
 
 _LEASE = 120.0  # seconds
+_AT_ONCE = 2  # batches of a flow under way in one process
 _LOOK_EVERY = 5.0  # seconds between two looks after expired leases
 _PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease never covers hours
 
@@ -72,16 +73,36 @@ class Engine:
     # ---- delivering ----------------------------------------------------------------------------------------------
 
     async def drain(self, flow: str, *, progress: Progress | None = None) -> dict[str, int]:
-        """Deliver until nothing of the flow is due. Returns how many deliveries came to stand in which state."""
+        """Deliver until nothing of the flow is due. Returns how many deliveries came to stand in which state.
+
+        Two batches are under way at a time: while the database writes one down, the other is translated or sent.
+        """
         total: dict[str, int] = {}
-        while True:
-            counts = await self.drain_once(flow)
-            if not counts:
-                return total
-            for state, count in counts.items():
-                total[state] = total.get(state, 0) + count
-            if progress is not None:
-                progress(sum(counts.values()))
+        busy = 0
+        over = asyncio.Event()
+
+        async def work() -> None:
+            nonlocal busy
+            while True:
+                busy += 1
+                counts = await self.drain_once(flow)
+                busy -= 1
+                over.set()
+                if counts:
+                    for state, count in counts.items():
+                        total[state] = total.get(state, 0) + count
+                    if progress is not None:
+                        progress(sum(counts.values()))
+                elif busy == 0:
+                    return
+                else:  # what the other batch brings to rest may make something due
+                    over.clear()
+                    await over.wait()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(work())
+        return total
 
     async def drain_once(self, flow: str) -> dict[str, int]:
         """Claim one batch, and bring it to rest. Empty when nothing is due, or the target is down."""

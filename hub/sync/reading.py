@@ -17,6 +17,7 @@ from hub.sync.flow import Flow
 from hub.sync.payload import of
 
 LIVE, BULK = 0, 1
+_BEAT_EVERY = 2.0  # seconds
 
 Progress = Callable[[int], None]
 
@@ -62,6 +63,7 @@ class Reader:
         self._flow = flow
         self._source = flow.source.connector
         self._fields = flow.source_fields
+        self._beaten = store.clock.monotonic()
 
     async def read(
         self,
@@ -138,6 +140,13 @@ class Reader:
             position = page.cursor
             if not page.more:
                 return
+            await self._beat(report)
+
+    async def _beat(self, report: RunReport) -> None:
+        """Show now and then that the run is alive, and how far it is."""
+        now = self._store.clock.monotonic()
+        if now - self._beaten >= _BEAT_EVERY:
+            self._beaten = now
             await runs.beat(self._store, report.run, _books(report))
 
     def _detail_fields(self, stream: Stream) -> frozenset[str]:

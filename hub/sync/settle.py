@@ -408,6 +408,7 @@ class Settler:
             False,
             None,
             None,
+            work.claimed.token + 1,
             work.claimed.id,
             work.claimed.token,
         )

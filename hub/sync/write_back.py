@@ -116,7 +116,7 @@ async def _tell(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed])
             state, reason = State.PENDING, outcome.kind.value
         rows.append(
             (state.value, reason, text, one.title, now + int(delay * 1000), now, spent, None, one.revision, None, None,
-             False, None, None, one.id, one.token)
+             False, None, None, one.token + 1, one.id, one.token)
         )  # fmt: skip
         attempts.append(
             (store.ids.next(), one.id, now, "write_back", outcome.kind.value, one.source_id,
