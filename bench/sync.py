@@ -1,4 +1,4 @@
-"""Bench `sync`: capture -> settle between instant systems, beside a hand-written sqlite3 loop that keeps the same rows."""
+"""Bench `sync`: capture -> settle between instant systems, beside a hand-written sqlite3 loop of the same rows."""
 
 from __future__ import annotations
 

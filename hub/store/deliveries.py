@@ -236,6 +236,9 @@ _RETURNED = (
 )
 
 
+_TOKEN = Claimed.__slots__.index("token")
+
+
 async def claim(
     store: Store,
     flow: str,
@@ -321,7 +324,9 @@ def _one_each(rows: Sequence[Any], entities: set[int]) -> list[Any]:
 
 
 def _claimed(row: Any, token: int) -> Claimed:
-    return Claimed(*row[:15], token, row[16])
+    values = list(row)
+    values[_TOKEN] = token
+    return Claimed(*values)
 
 
 def give_back(store: Store, claimed: Collection[Claimed]) -> None:

@@ -69,7 +69,7 @@ async def _check(chosen: Session, names: list[str], offline: bool) -> list[Probl
 
 
 @app.command("test", epilog="[bold]Example[/bold]\n\nhub mapping test orders-to-erp")
-def test_(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
+def run_tests(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
     """Run the tests that stand in the mapping files. No system is asked."""
     reports = run(_test(session(context), names or []))
     failed = sum(not case["passed"] for cases in reports.values() for case in cases)

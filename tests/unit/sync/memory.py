@@ -18,7 +18,7 @@ from hub.connector.contract import (
 )
 from hub.domain.clock import ManualClock
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.domain.record import Change, ChangeKind, Fields, Record, RowsWrite
+from hub.domain.record import Change, Fields, Record, RowsWrite
 from hub.domain.schema import ObjectSchema
 
 PAGE = 3
@@ -89,7 +89,8 @@ class MemorySystem:
         else:
             since = after if after is not None else [request.since or 0, ""]
             chosen = sorted(
-                (one for one in table.values() if [one.modified, one.id] > since), key=lambda one: (one.modified, one.id)
+                (one for one in table.values() if [one.modified, one.id] > since),
+                key=lambda one: (one.modified, one.id),
             )
             page = chosen[:PAGE]
             mark = [page[-1].modified, page[-1].id] if page else since
@@ -212,12 +213,6 @@ class MemorySystem:
                 given.setdefault(table, {})[row.key] = known[key]
             record.fields[table] = present
         return given
-
-    def changes_seen(self) -> list[Change]:
-        """What a reader of deletions would be told."""
-        return [
-            Change(Record(object, one, {}), ChangeKind.DELETED) for object, gone in self.deleted.items() for _, one in gone
-        ]
 
 
 def _copy(value: Any) -> Any:
