@@ -24,7 +24,7 @@ from hub.runtime.operations import OPERATIONS
 from hub.runtime.operations.operation import Call, perform, read_params
 from hub.runtime.scaffold import scaffold
 from hub.runtime.service import Service
-from hub.store import runs
+from hub.store import ledger, runs
 
 FLOWS = (
     "products",
@@ -105,7 +105,7 @@ class Stage:
         begun = time.monotonic()
         while not await self._read_since(since, *flows):
             if time.monotonic() - begun > _PATIENCE:
-                raise HubError(f"The demo does not come to rest: {label}.", hint=f"look into {self.folder}")
+                raise await self._restless(label)
             await asyncio.sleep(_LOOK)
         await self.brought(label, 0, *flows)
 
@@ -141,8 +141,16 @@ class Stage:
                 if counts != before:
                     moved, before = time.monotonic(), counts
                 if time.monotonic() - moved > _PATIENCE:
-                    raise HubError(f"The demo does not come to rest: {label}.", hint=f"look into {self.folder}")
+                    raise await self._restless(label)
                 await asyncio.sleep(_LOOK)
+
+    async def _restless(self, label: str) -> HubError:
+        rest = [f"{flow}: {count} {state} ({reason})" for flow, state, reason, count, _ in await self._reasons()]
+        return HubError(f"The demo does not come to rest: {label}.", hint="; ".join(rest) or "no flow has read since")
+
+    async def _reasons(self) -> list[tuple[str, str, str | None, int, int]]:
+        settled = ("done", "unchanged", "filtered")
+        return [one for one in await ledger.reasons(self.hub.store) if one[1] not in settled]
 
     async def books(self) -> dict[str, dict[str, int]]:
         """The books of every flow: what was captured, and the states in which it stands."""
