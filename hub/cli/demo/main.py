@@ -25,7 +25,10 @@ KINDS = ("duplicates", "lost", "stale", "overwritten")
 def run(*, seed: int, records: int, folder: Path | None, keep: bool, as_json: bool) -> int:
     """Tell the story; the exit code is 0 if the ground truth says that nothing is wrong. Raises HubError."""
     with _folder(folder, keep) as chosen:
-        return asyncio.run(_play(chosen, seed, records, keep, as_json))
+        try:
+            return asyncio.run(_play(chosen, seed, records, keep, as_json))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager
@@ -43,6 +46,10 @@ def _folder(folder: Path | None, keep: bool) -> Iterator[Path]:
 
 async def _play(folder: Path, seed: int, records: int, keep: bool, as_json: bool) -> int:
     teller = Teller(out(), silent=as_json)
+    playing = asyncio.current_task()
+    assert playing is not None
+    # Told to end, it ends its simulators too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     began = time.monotonic()
     teller.title("A CRM and an ERP become one", f"seed {seed} · {records} records")
     async with stage(folder, teller) as set_up:
