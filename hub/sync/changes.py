@@ -124,9 +124,9 @@ def applied(
             del known[key]
         given = row_ids.get(table, {})
         for row in changes.upsert:
-            old = known.get(row.key)
+            old = sent.rows.get(table, {}).get(row.key)
             row_id = given.get(row.key) or row.id or (old.id if old else None)
-            known[row.key] = RowWrite(row.key, row_id, {**(old.fields if old else {}), **row.fields})
+            known[row.key] = RowWrite(row.key, row_id, {**(old.fields if old and not fresh else {}), **row.fields})
     return Sent(fields if fresh else {**sent.fields, **fields}, after, list(sent.actions), False)
 
 

@@ -89,10 +89,10 @@ def row_ids(flow: Flow, task: Task, record: Record) -> dict[str, dict[str, str]]
     for table, changes in task.intent.write.rows.items():
         present = record.fields.get(table)
         rows = cast("list[Fields]", present) if isinstance(present, list) else []
-        known = task.sent.rows.get(table, {})
-        taken = frozenset(row.id for row in known.values() if row.id)
-        fresh = [row for row in changes.upsert if row.id is None]
-        found[table], _ = pair_rows(flow.target_schema, table, fresh, rows, taken)
+        known = {key: row.id for key, row in task.sent.rows.get(table, {}).items() if row.id}
+        fresh = [row for row in changes.upsert if row.id is None and row.key not in known]
+        paired, _ = pair_rows(flow.target_schema, table, fresh, rows, frozenset(known.values()))
+        found[table] = {**{row.key: known[row.key] for row in changes.upsert if row.key in known}, **paired}
     return found
 
 

@@ -110,8 +110,9 @@ class Settler:
             case OutcomeKind.REJECTED | OutcomeKind.DUPLICATE | OutcomeKind.GONE:
                 return Verdict(State.DEAD, "rejected", _sentence(outcome))
             case OutcomeKind.UNKNOWN:
+                # The save is certain, so there is no intent to probe for: the next attempt looks how far the steps are.
                 delay = self._flow.target_schema.facts.settles_within
-                return Verdict(State.DOUBT, "unknown", text, delay=delay, spent=True)
+                return Verdict(State.PENDING, "unknown", text, delay=delay, spent=True)
             case _:
                 return self._retry(work, "not_executed", text, outcome.retry_after)
 

@@ -34,6 +34,9 @@ class Spec:
 class Partnered:
     partner: Any = None
 
+    def pair_with(self, other: Any) -> None:
+        self.partner, other.partner = other, self
+
 
 def test_two_flows_that_swap_ends_are_partners() -> None:
     specs: Any = {

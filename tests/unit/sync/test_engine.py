@@ -455,3 +455,42 @@ async def test_the_loser_of_a_merge_is_never_written_again(store: Store, clock: 
     await world.run()
     assert world.writes(world.erp) == before
     assert (await state_of(world, "customers", "a2")).reason == "merged"
+
+
+async def test_a_step_without_an_answer_adds_no_row_twice(store: Store, clock: ManualClock) -> None:
+    world = await orders(store, clock)
+    account(world, "a1")
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    for number in (1, 2):
+        world.crm.put("OrderLine", f"l{number}", order_id="o1", product=f"P{number}", quantity="1")
+    reset = Outcome(OutcomeKind.PARTLY, steps=("save",), cause=OutcomeKind.UNKNOWN, failure=Failure("reset"))
+    world.erp.plan = lambda object, write: reset if object == "SalesOrder" else None
+    await world.run("customers", "orders")
+    clock.advance(11)
+    await world.drain("orders")
+    world.erp.plan = None
+    world.crm.put("OrderLine", "l1", quantity="7")
+    await world.engine.read("orders")
+    clock.advance(60)
+    await world.drain("orders")
+    assert (await state_of(world, "orders", "o1")).state == "done"
+    entries = world.erp_records("SalesOrder")[0]["Entries"]
+    assert sorted((row["Product"], row["Qty"]) for row in entries) == [("P1", "7"), ("P2", "1")]
+
+
+async def test_a_lost_answer_of_a_create_with_rows_keeps_their_ids(store: Store, clock: ManualClock) -> None:
+    world = await orders(store, clock)
+    account(world, "a1")
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    world.crm.put("OrderLine", "l1", order_id="o1", product="P1", quantity="1")
+    world.erp.lose = lambda object, write: object == "SalesOrder"
+    await world.run("customers", "orders")
+    world.erp.lose = None
+    clock.advance(11)
+    for _ in range(3):
+        await world.drain("orders")
+        clock.advance(5)
+    world.crm.put("OrderLine", "l1", quantity="3")
+    await world.run("orders")
+    entries = world.erp_records("SalesOrder")[0]["Entries"]
+    assert [(row["Product"], row["Qty"]) for row in entries] == [("P1", "3")]
