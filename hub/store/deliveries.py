@@ -456,6 +456,31 @@ async def wake(conn: AsyncConnection, entities: Collection[int], now: int) -> in
     return await _due_now(conn, {row[0] for row in rows}, now)
 
 
+# The `field` of a wait for a record that a refused one refers to: its change may be what mends the refusal.
+RELATED = "@related"
+
+
+async def wake_related(conn: AsyncConnection, entities: Collection[int], now: int) -> None:
+    """These changed in the source: what was refused for what they said is looked at again, dead or not."""
+    statement = select(waiting.c.delivery).where(waiting.c.field == RELATED)
+    ids = {row[0] for row in await bulk.fetch(conn, statement, waiting.c.entity, entities)}
+    kept = delivery.c.state.in_((State.WORKING.value, State.DOUBT.value))
+    revived = update(delivery).values(
+        state=case((kept, delivery.c.state), else_=State.PENDING.value),
+        revision=delivery.c.revision + 1,
+        attempts=0,
+        due=case((kept, delivery.c.due), else_=now),
+    )
+    await bulk.change(conn, revived, delivery.c.id, ids)
+    await forget_waiting(conn, ids)
+
+
+async def captured_since(conn: AsyncConnection, entities: Collection[int], began: int) -> set[int]:
+    """Of these entities, the ones of which a change was captured at or after `began` (epoch ms)."""
+    statement = select(delivery.c.entity).where(delivery.c.captured >= began)
+    return {row[0] for row in await bulk.fetch(conn, statement, delivery.c.entity, entities)}
+
+
 async def wake_lookups(conn: AsyncConnection, table: str, keys: Collection[str], now: int) -> int:
     """Rows of a lookup table were added: what waits for them is due."""
     statement = select(waiting_lookup.c.delivery).where(waiting_lookup.c.table == table)
@@ -482,6 +507,7 @@ async def _due_now(conn: AsyncConnection, ids: Collection[int], now: int) -> int
         due=case((delivery.c.state == State.DOUBT.value, delivery.c.due), else_=now),
     )
     await bulk.change(conn, statement, delivery.c.id, ids)
+    await forget_waiting(conn, ids)
     return len(ids)
 
 

@@ -130,7 +130,10 @@ async def capture(
     await deliveries.add_payloads(conn, rows.new_payloads)
     await deliveries.put_payloads(conn, rows.payloads)
     await deliveries.ask_again(conn, rows.unclear, now)
-    await deliveries.wake_blocked(conn, rows.entities, now)
+    if rows.entities:
+        await identities.lock_entities(conn, rows.entities)  # as every waker does: see Settler._wait
+        await deliveries.wake_blocked(conn, rows.entities, now)
+        await deliveries.wake_related(conn, rows.entities, now)
     return counts
 
 

@@ -22,7 +22,8 @@ from hub.sync.work import Intent, Sent, Task, Verdict, Work
 
 async def load(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> list[Work]:
     """The batch with its payloads, the target records it is about, and the intents that are still open."""
-    works = [Work(one, title=one.title, revision=one.revision) for one in claimed]
+    began = store.clock.now()
+    works = [Work(one, title=one.title, revision=one.revision, began=began) for one in claimed]
     await _payloads(store, flow, works)
     async with store.read() as conn:
         targets = await identities.of_entities(
@@ -252,6 +253,16 @@ async def read_targets(flow: Flow, tasks: Sequence[Task], fields: frozenset[str]
     for task, answer in zip(known, answers, strict=True):
         task.answer = answer.kind
         task.current = answer.record if answer.kind is GetKind.FOUND else None
+
+
+def related_ids(relation: RelatedNeed, payload: Payload) -> set[str]:
+    """The ids that a record (or its rows) names in a relation by id."""
+    if relation.id is None:
+        return set()
+    holders: Any = [payload.record]
+    if relation.of is not None:
+        holders = payload.related.get(relation.of) or payload.record.get(relation.of) or []
+    return {one for holder in holders if (one := _text(holder.get(relation.id)))}
 
 
 def _text(value: Any) -> str | None:

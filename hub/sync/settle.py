@@ -20,6 +20,7 @@ from hub.sync import write_back
 from hub.sync.changes import applied
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow, OnGone
+from hub.sync.gather import related_ids
 from hub.sync.work import Sent, Task, Verdict, Work
 
 _RANK = (
@@ -33,6 +34,9 @@ _RANK = (
     State.UNCHANGED,
     State.FILTERED,
 )
+
+
+_MENDABLE = frozenset({"refused", "invalid"})
 
 
 @dataclass(slots=True)
@@ -368,6 +372,7 @@ class Settler:
         await deliveries.forget_waiting(
             conn, [work.claimed.id for work in works if work.claimed.state != State.PENDING]
         )
+        await self._wait_for_related(conn, works)
         waits = [(work.claimed.id, entity, name) for work in works for entity, name in work.waits]
         tables = [(work.claimed.id, table, key) for work in works for table, key in work.waits_lookups]
         if tables:
@@ -378,7 +383,27 @@ class Settler:
         await identities.lock_entities(conn, entities)
         await deliveries.put_waiting(conn, waits)
         there = await identities.usable_in(conn, entities, self._flow.target.name)
-        return {delivery for delivery, entity, _ in waits if entity in there}
+        began = min(work.began for work in works)
+        changed = await deliveries.captured_since(conn, entities, began)
+        return {
+            delivery for delivery, entity, name in waits if entity in (changed if name == deliveries.RELATED else there)
+        }
+
+    async def _wait_for_related(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
+        """What was refused for what a related record says (a customer without a tax number) wakes when that changes."""
+        keys: dict[int, set[tuple[str, str, str]]] = {}
+        for work in works:
+            if work.verdict is not None and work.verdict.reason in _MENDABLE and work.payload is not None:
+                keys[work.claimed.id] = {
+                    (self._flow.source.name, relation.object, one)
+                    for relation in self._flow.mapping.needs.related
+                    for one in related_ids(relation, work.payload)
+                }
+        known = await identities.by_keys(conn, {key for found in keys.values() for key in found})
+        for work in works:
+            for key in keys.get(work.claimed.id, ()):
+                if key in known:
+                    work.waits.add((known[key].entity, deliveries.RELATED))
 
     def _row(self, work: Work, revision: int, missed: set[int], counts: dict[str, int]) -> tuple[Any, ...]:
         verdict = work.verdict

@@ -12,7 +12,7 @@ from hub.domain.delivery import State
 from hub.domain.outcome import Outcome
 from hub.domain.record import Fields, Record, RowsWrite, RowWrite
 from hub.mapping.result import MatchKey, RefKey, Rendered, Result
-from hub.store.deliveries import Claimed
+from hub.store.deliveries import RELATED, Claimed
 from hub.store.identities import Identity, Resolved
 from hub.sync.payload import Payload
 
@@ -207,6 +207,7 @@ class Work:
     waits: set[tuple[int, str]] = field(default_factory=set)
     waits_lookups: set[tuple[str, str]] = field(default_factory=set)
     revision: int = 0
+    began: int = 0  # when its batch was loaded, epoch ms
     result: Result | None = None
     resolved: dict[RefKey, Resolved] = field(default_factory=dict)
 
@@ -221,7 +222,7 @@ class Work:
     @property
     def waits_only_owed(self) -> bool:
         """Whether it waits only for fields that it can go without."""
-        return all(name for _, name in self.waits)
+        return all(name and name != RELATED for _, name in self.waits)
 
     def intents(self) -> str | None:
         """The intents that stay open: of the tasks whose write is in doubt."""

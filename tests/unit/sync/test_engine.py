@@ -494,3 +494,15 @@ async def test_a_lost_answer_of_a_create_with_rows_keeps_their_ids(store: Store,
     await world.run("orders")
     entries = world.erp_records("SalesOrder")[0]["Entries"]
     assert [(row["Product"], row["Qty"]) for row in entries] == [("P1", "3")]
+
+
+async def test_mending_the_customer_revives_the_order_that_was_refused_for_it(store: Store, clock: ManualClock) -> None:
+    world = await orders(store, clock)
+    account(world, "a1", tax_no=None)
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    await world.run("customers", "orders")
+    assert (await state_of(world, "orders", "o1")).state == "dead"
+    world.crm.put("Account", "a1", tax_no="T1")
+    await world.run("customers")
+    await world.drain("orders")
+    assert (await state_of(world, "orders", "o1")).state == "done"
