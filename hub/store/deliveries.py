@@ -528,6 +528,17 @@ async def make_due(conn: AsyncConnection, flow: str, source_ids: Collection[str]
     await bulk.change(conn, statement, delivery.c.source_id, source_ids)
 
 
+async def deliver_again(conn: AsyncConnection, flow: str, source_ids: Collection[str], now: int) -> None:
+    """Of these, what was delivered is looked at again: somebody changed in the target what is the source's."""
+    delivered = delivery.c.state.in_((State.DONE.value, State.UNCHANGED.value))
+    statement = (
+        update(delivery)
+        .where(delivery.c.flow == flow, delivered)
+        .values(state=State.PENDING.value, due=now, attempts=0)
+    )
+    await bulk.change(conn, statement, delivery.c.source_id, source_ids)
+
+
 async def next_due(store: Store, flow: str) -> int | None:
     """When the next delivery of a flow is due (epoch ms), or None when nothing is owed."""
     statement = select(func.min(delivery.c.due)).where(delivery.c.flow == flow, _CLAIMABLE)

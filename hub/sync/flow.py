@@ -180,7 +180,12 @@ class Flow:
     def same(self, name: str, ours: Value, theirs: Value) -> bool:
         """Whether a target field says the same, in the schema's canonical form."""
         found = self.target_schema.fields.get(name)
-        return ours == theirs if found is None else values.same(found, ours, theirs)
+        if found is None:
+            return ours == theirs
+        try:
+            return values.same(found, ours, theirs)
+        except values.DoesNotFit:
+            return False
 
 
 def _straight(mapping: CompiledMapping) -> dict[str, str]:

@@ -327,6 +327,7 @@ class Resolver:
         current = task.current
         assert current is not None
         seen = task.seen
+        self._put_right(task, rendered, found)
         equal: list[str] = []
         for name, value in found.fields.items():
             field = self._flow.target_schema.fields.get(name)
@@ -357,6 +358,24 @@ class Resolver:
         for name in equal:
             if not any(name in group and not group.isdisjoint(kept) for group in together):
                 task.sent.fields[name] = found.fields.pop(name)
+
+    def _put_right(self, task: Task, rendered: Rendered, found: Difference) -> None:
+        """What is ours and was changed in the target is written again; what is theirs and was changed in our source is
+        theirs to put right (`carry`). A difference that was there when the two were linked stays: nobody changed it.
+        """
+        current, seen = task.current, task.seen or {}
+        assert current is not None
+        skip = self._mapping.create_only | self._mapping.append_only | self._flow.unowned
+        for name, value in rendered.fields.items():
+            field = self._flow.target_schema.fields.get(name)
+            if field is None or field.computed or name not in current.fields or name in found.fields:
+                continue
+            if self._flow.same(name, value, current.fields[name]):
+                continue
+            if name in self._flow.not_ours:
+                task.carry = True
+            elif name not in skip and name in seen and not self._flow.same(name, seen[name], current.fields[name]):
+                found.fields[name] = value
 
     def _adopt(self, work: Work, task: Task, rendered: Rendered, policy: OnAdopt | None = None) -> None:
         """The record was there before us: link it, with `seen` of both sides; moving a field takes a policy."""

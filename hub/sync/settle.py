@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,7 +177,7 @@ class Settler:
             held = await deliveries.still_held(conn, [work.claimed for work in works])
             mine = [work for work in works if work.claimed.id in held]
             await self._identities(conn, batch)
-            await self._put_shadows(conn, batch)
+            await self._put_shadows(conn, batch, await self._doubted_meanwhile(conn, mine, held))
             await deliveries.record_attempts(conn, batch.attempts)
             await deliveries.free_reservations(conn, [work.claimed.id for work in works if _settled(work)])
             missed = await self._wait(conn, mine)
@@ -302,7 +302,21 @@ class Settler:
             ids = [record_id for record_id, value in batch.usable if value is usable]
             await identities.set_usable(conn, self._flow.target.name, schema.name, ids, usable)
 
-    async def _put_shadows(self, conn: AsyncConnection, batch: _Batch) -> None:
+    async def _doubted_meanwhile(
+        self, conn: AsyncConnection, works: Sequence[Work], held: Mapping[int, int]
+    ) -> dict[int, frozenset[str]]:
+        """Fields that somebody (a reconcile) put in doubt while these were in work: identity -> names."""
+        ids = [
+            task.target.id
+            for work in works
+            if held[work.claimed.id] != work.revision
+            for task in work.tasks
+            if task.target is not None
+        ]
+        found = await identities.shadows(conn, ids)
+        return {one.identity: frozenset(orjson.loads(one.doubt)) for one in found.values() if one.doubt}
+
+    async def _put_shadows(self, conn: AsyncConnection, batch: _Batch, meanwhile: Mapping[int, frozenset[str]]) -> None:
         if not batch.shadows:
             return
         now = self._store.clock.now()
@@ -314,7 +328,7 @@ class Settler:
             identity = batch.known.get(record_id)
             if identity is not None:
                 seen = self._seen_after(task)
-                doubt = self._doubt_after(task)
+                doubt = self._doubt_after(task) | meanwhile.get(identity, frozenset())
                 rows[identity] = (
                     identity,
                     orjson.dumps(seen).decode() if seen is not None else None,
@@ -444,6 +458,9 @@ class Settler:
         with.
         """
         await write_back.owe(self._store, conn, self._flow, works)
+        carried = [task.target_id for work in works for task in work.tasks if task.carry and task.target_id]
+        if carried and self._flow.partner is not None:
+            await deliveries.deliver_again(conn, self._flow.partner.name, carried, self._store.clock.now())
         if self._flow.mapping.spec.when_changes:
             done = [work.claimed.id for work in works if work.verdict and work.verdict.state is State.DONE]
             await deliveries.keep_previous(conn, done)

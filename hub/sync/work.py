@@ -159,6 +159,7 @@ class Task:
     new_sent: Sent | None = None
     took: int = 0
     verdict: Verdict | None = None
+    carry: bool = False  # the target's own side has to put a field of its right in our source
     set_aside: bool = False  # the ID map has its record as somebody else's
 
     def forget_target(self) -> None:

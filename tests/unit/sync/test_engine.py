@@ -506,3 +506,34 @@ async def test_mending_the_customer_revives_the_order_that_was_refused_for_it(st
     await world.run("customers")
     await world.drain("orders")
     assert (await state_of(world, "orders", "o1")).state == "done"
+
+
+async def test_what_a_clerk_overwrites_is_put_right_by_the_owning_side(store: Store, clock: ManualClock) -> None:
+    world = await two_way(store, clock)
+    account(world, "a1", phone="1")
+    for _ in range(2):
+        await world.run()
+    customer = next(iter(world.erp.records["Customer"]))
+    world.erp.put("Customer", customer, Name="meddled")
+    for _ in range(3):
+        await world.run()
+    assert world.erp.records["Customer"][customer].fields["Name"] == "name a1"
+    assert world.crm.records["Account"]["a1"].fields["name"] == "name a1"
+    kept = (await ledger.show(store, (await state_of(world, "customers", "a1")).id))["attempts_made"]
+    assert {"Name": "meddled"} in [line["before"] for line in kept]
+
+
+async def test_a_difference_from_before_the_link_stays(store: Store, clock: ManualClock) -> None:
+    world = await two_way(store, clock)
+    account(world, "a1", phone="ours")
+    world.erp.put("Customer", "c1", Name="their name", TaxNo="Ta1", Phone="theirs")
+    report = await world.engine.link("customers", dry_run=False)
+    assert (report.single, report.linked, report.held) == (1, 1, 0)
+    for _ in range(2):
+        await world.run()
+    assert (world.writes(world.erp), world.writes(world.crm)) == (0, 0)
+    world.crm.put("Account", "a1", level="A")
+    for _ in range(2):
+        await world.run()
+    assert world.erp.records["Customer"]["c1"].fields["Phone"] == "theirs"
+    assert world.erp.records["Customer"]["c1"].fields["Level"] == "A"
