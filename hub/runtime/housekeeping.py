@@ -7,7 +7,7 @@ import logging
 
 from hub.domain.errors import HubError
 from hub.runtime.hub import Hub
-from hub.store import inbox, runs
+from hub.store import deliveries, inbox, runs
 
 log = logging.getLogger("hub.housekeeping")
 
@@ -22,8 +22,16 @@ async def keep_house(hub: Hub) -> None:
         try:
             hooks = await inbox.purge(hub.store, now - int(retention.inbox * 1000))
             ran = await runs.purge(hub.store, now - int(retention.runs * 1000))
-            if hooks or ran:
-                log.info("took out %d webhooks and %d runs that were kept for long enough", hooks, ran)
+            raw = await deliveries.purge_payloads(hub.store, now - int(retention.payloads * 1000))
+            tried = await deliveries.purge_attempts(hub.store, now - int(retention.attempts * 1000))
+            if hooks or ran or raw or tried:
+                log.info(
+                    "took out %d webhooks, %d runs, %d raw records and %d attempts that were kept for long enough",
+                    hooks,
+                    ran,
+                    raw,
+                    tried,
+                )
         except HubError as error:
             log.warning("%s", error.message)
         await asyncio.sleep(_EVERY)

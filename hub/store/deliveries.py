@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, func, literal_column, select, update
+from sqlalchemy import ColumnElement, case, delete, exists, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.delivery import State
@@ -537,6 +537,25 @@ async def deliver_again(conn: AsyncConnection, flow: str, source_ids: Collection
         .values(state=State.PENDING.value, due=now, attempts=0)
     )
     await bulk.change(conn, statement, delivery.c.source_id, source_ids)
+
+
+async def purge_payloads(store: Store, before: int) -> int:
+    """Drop the raw records of what came to rest before then (epoch ms); they are fetched again if they are needed.
+
+    A record that the next one is compared with stays.
+    """
+    at_rest = select(delivery.c.id).where(
+        delivery.c.state.in_((State.DONE.value, State.UNCHANGED.value, State.FILTERED.value)), delivery.c.since < before
+    )
+    statement = delete(payload).where(payload.c.previous.is_(None), payload.c.delivery.in_(at_rest))
+    async with store.begin() as conn:
+        return int((await conn.execute(statement)).rowcount)
+
+
+async def purge_attempts(store: Store, before: int) -> int:
+    """Drop the history of attempts from before then (epoch ms)."""
+    async with store.begin() as conn:
+        return int((await conn.execute(delete(attempt).where(attempt.c.at < before))).rowcount)
 
 
 async def next_due(store: Store, flow: str) -> int | None:

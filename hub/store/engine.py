@@ -109,6 +109,8 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
             elif not path.exists():
                 raise StoreError(f"there is no store at {path}.", hint="run `hub init`, or correct the store's URL")
+            if not path.exists():
+                path.touch(mode=0o600)  # it will hold personal data; SQLite gives its side files the same mode
         lock = FileLock(path)
         lock.take()
         target = f"sqlite+aiosqlite:///{path}"

@@ -25,17 +25,25 @@ async def load(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) 
     began = store.clock.now()
     works = [Work(one, title=one.title, revision=one.revision, began=began) for one in claimed]
     await _payloads(store, flow, works)
+    await take_targets(store, flow, works)
+    for work in works:
+        _attach_intents(flow, work)
+    return works
+
+
+async def take_targets(store: Store, flow: Flow, works: Sequence[Work]) -> None:
+    """The target records that these have, each with what is known of its content. What is gone is none."""
     async with store.read() as conn:
-        targets = await identities.of_entities(
+        found = await identities.of_entities(
             conn, [work.claimed.entity for work in works], flow.target.name, flow.target_schema.name
         )
-        primaries = {
-            entity: [one for one in found if one.role == "primary" and one.tombstone is None]
-            for entity, found in targets.items()
+        live = {
+            entity: [one for one in targets if one.role == "primary" and one.tombstone is None]
+            for entity, targets in found.items()
         }
-        shadows = await identities.shadows(conn, [one.id for found in primaries.values() for one in found])
+        shadows = await identities.shadows(conn, [one.id for targets in live.values() for one in targets])
     for work in works:
-        for target in primaries.get(work.claimed.entity, []):
+        for target in live.get(work.claimed.entity, []):
             shadow = shadows.get(target.id)
             task = Task(target.facet, target=target)
             if shadow is not None:
@@ -43,8 +51,6 @@ async def load(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) 
                 task.seen = orjson.loads(shadow.seen) if shadow.seen else None
                 task.doubt = frozenset(orjson.loads(shadow.doubt)) if shadow.doubt else frozenset()
             work.tasks.append(task)
-        _attach_intents(flow, work)
-    return works
 
 
 def _attach_intents(flow: Flow, work: Work) -> None:
@@ -66,21 +72,30 @@ async def _payloads(store: Store, flow: Flow, works: list[Work]) -> None:
     await _take_bodies(store, works)
     stale = [work for work in works if _stale(flow, work)]
     if stale:
-        reader = Reader(store, flow)
-        report = await reader.capture_records([work.claimed.source_id for work in stale], cause="refetch")
-        unreadable = set(report.unreadable)
-        async with store.read() as conn:
-            now_known = await deliveries.known(conn, flow.name, [work.claimed.source_id for work in stale])
-        await _take_bodies(store, stale)
-        for work in stale:
-            row = now_known[work.claimed.source_id]
+        await _fetch_again(store, flow, stale)
+
+
+async def _fetch_again(store: Store, flow: Flow, works: Sequence[Work]) -> None:
+    """Read these records now. What turns out to be gone goes back, to be claimed as the deletion that it is."""
+    reader = Reader(store, flow)
+    ids = [work.claimed.source_id for work in works]
+    report = await reader.capture_records(ids, cause="refetch")
+    payloads = {one.id: one.payload for one in report.seen}
+    kept: list[tuple[int, str]] = []
+    async with store.begin() as conn:
+        rows = await deliveries.known(conn, flow.name, ids)
+        for work in works:
+            row = rows[work.claimed.source_id]
             work.revision = row.revision
-            if work.claimed.source_id in unreadable:
-                work.verdict = Verdict(
-                    State.PENDING, "source", "the source did not answer for this record", delay=60, spent=True
-                )
+            work.payload = payloads.get(work.claimed.source_id)
+            if work.payload is not None:
+                kept.append((work.claimed.id, work.payload.encode()))
             elif row.deleted:
-                work.payload = None
+                work.verdict = Verdict(State.PENDING, "deleted")
+            else:
+                text = f"{flow.source.name} did not answer for this record"
+                work.verdict = Verdict(State.PENDING, "source", text, delay=60, spent=True)
+        await deliveries.put_payloads(conn, kept)
 
 
 async def _take_bodies(store: Store, works: Iterable[Work]) -> None:

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from hub.domain.delivery import State
 from hub.mapping.result import Failed, Filtered, Refused, Waiting
 from hub.store import deliveries, identities
 from hub.store.engine import Store
 from hub.sync.capture import Seen
 from hub.sync.flow import Flow
+from hub.sync.gather import take_targets
 from hub.sync.reading import Reader
 from hub.sync.resolve import Resolver
-from hub.sync.work import Sent, Task, Work
+from hub.sync.work import Task, Work
 
 
 @dataclass(slots=True)
@@ -55,40 +54,34 @@ async def works_of(store: Store, flow: Flow, seen: Sequence[Seen]) -> list[Work]
     now = store.clock.now()
     async with store.read() as conn:
         sources = await identities.by_ids(conn, flow.source.name, flow.source_schema.name, [one.id for one in seen])
-        entities = [one.entity for one in sources.values()]
-        targets = await identities.of_entities(conn, entities, flow.target.name, flow.target_schema.name)
-        shadows = await identities.shadows(conn, [one.id for found in targets.values() for one in found])
-    works: list[Work] = []
-    for one in seen:
-        source = sources.get(one.id)
-        entity = source.entity if source else 0
-        claimed = deliveries.Claimed(
-            0,
-            one.id,
-            entity,
-            State.PENDING.value,
-            None,
-            None,
-            0,
-            now,
-            0,
-            False,
-            False,
-            1,
-            one.version,
-            now,
-            None,
-            0,
-            None,
-        )
-        work = Work(claimed, one.payload, revision=1)
-        for target in targets.get(entity, []):
-            shadow = shadows.get(target.id)
-            task = Task(target.facet, target=target, sent=Sent.decode(shadow.sent if shadow else None))
-            task.seen = orjson.loads(shadow.seen) if shadow is not None and shadow.seen else None
-            work.tasks.append(task)
-        works.append(work)
+    works = [
+        Work(_unclaimed(one, sources[one.id].entity if one.id in sources else 0, now), one.payload, revision=1)
+        for one in seen
+    ]
+    await take_targets(store, flow, works)
     return works
+
+
+def _unclaimed(seen: Seen, entity: int, now: int) -> deliveries.Claimed:
+    return deliveries.Claimed(
+        id=0,
+        source_id=seen.id,
+        entity=entity,
+        state=State.PENDING.value,
+        reason=None,
+        title=None,
+        lane=0,
+        since=now,
+        attempts=0,
+        deleted=False,
+        refetch=False,
+        revision=1,
+        version=seen.version,
+        captured=now,
+        delivered_revision=None,
+        token=0,
+        intent=None,
+    )
 
 
 def _of(work: Work) -> Preview:

@@ -33,6 +33,7 @@ class RunReport:
     unreadable: list[str] = field(default_factory=list)
     gone: int = 0
     suspects: int = 0
+    seen: list[Seen] = field(default_factory=list)  # of a run that fetched single records
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +235,8 @@ class Reader:
         run = await runs.start(self._store, self._flow.name, kind="record", cause=cause)
         report = RunReport(run, self._flow.name, "record")
         try:
-            seen = await self.fetch(ids, report)
-            await self.store_seen(seen, report)
+            report.seen = await self.fetch(ids, report)
+            await self.store_seen(report.seen, report)
         except BaseException as error:
             await runs.finish(self._store, run, state="failed", counts=_books(report), error=str(error))
             raise

@@ -29,14 +29,16 @@ class SyncParams(Act):
 
 
 class PreviewParams(Params):
+    """Without `since` and `records`: the first few hundred records that there are."""
+
     flow: str = Field(description="The flow's name.")
     since: str | None = Field(default=None, description="What changed since 2h or 3d ago, or since a date.")
     records: list[str] = Field(default_factory=list, description="Only these source records, by id.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> PreviewParams:
-        if (self.since is None) == (not self.records):
-            raise ValueError("name either `since` or `records`")
+        if self.since is not None and self.records:
+            raise ValueError("`since` and `records` exclude each other")
         return self
 
 

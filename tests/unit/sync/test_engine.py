@@ -11,6 +11,7 @@ from hub.domain.outcome import Failure, Outcome, OutcomeKind
 from hub.store import deliveries, identities, ledger
 from hub.store.engine import Store
 from hub.sync.flow import FirstSight, OnAdopt, Policy
+from hub.sync.why import why
 from tests.unit.sync.worlds import CUSTOMERS, CUSTOMERS_BACK, ORDERS, World, make_world
 
 
@@ -537,3 +538,74 @@ async def test_a_difference_from_before_the_link_stays(store: Store, clock: Manu
         await world.run()
     assert world.erp.records["Customer"]["c1"].fields["Phone"] == "theirs"
     assert world.erp.records["Customer"]["c1"].fields["Level"] == "A"
+
+
+async def test_raw_records_that_were_dropped_are_fetched_again(store: Store, clock: ManualClock) -> None:
+    world = await customers(store, clock)
+    account(world, "a1", phone="1")
+    await world.run()
+    clock.advance(60)
+    assert await deliveries.purge_payloads(store, clock.now()) == 1
+    assert await deliveries.purge_attempts(store, clock.now()) == 1
+    await ledger.retry(store, ledger.Filter(flow="customers"))
+    await world.drain()
+    assert (await state_of(world, "customers", "a1")).state == "unchanged"
+
+
+async def test_linking_sorts_single_several_and_none_and_writes_nothing(store: Store, clock: ManualClock) -> None:
+    world = await customers(store, clock)
+    for number in range(8):
+        account(world, f"a{number}")
+        if number < 5:
+            world.erp.put("Customer", f"c{number}", Name=f"name a{number}", TaxNo=f"Ta{number}")
+    world.erp.put("Customer", "twin", Name="another", TaxNo="Ta4")  # two carry the tax number of a4
+    world.erp.put("Customer", "c5", Name="Name  A5", TaxNo="another")  # the same name, another tax number
+    world.crm.put("Account", "a6", tax_no="Ta0")  # two source records claim c0
+    dry = await world.engine.link("customers", dry_run=True)
+    assert (dry.source, dry.target, dry.single, dry.several, dry.none) == (8, 7, 3, 4, 1)
+    assert (await deliveries.counts(store)) == {}
+    finds = world.erp.finds
+    report = await world.engine.link("customers", dry_run=False)
+    assert (report.linked, world.writes(world.erp), world.erp.finds) == (3, 0, finds)
+    again = await world.engine.link("customers", dry_run=True)
+    assert (again.linked_before, again.single) == (3, 0)
+
+
+async def test_reconcile_finds_what_no_log_shows_and_repairs_it(store: Store, clock: ManualClock) -> None:
+    world = await customers(store, clock)
+    for number in range(6):
+        account(world, f"a{number}", phone="1")
+    await world.run()
+    ids = {record.fields["Name"]: one for one, record in world.erp.records["Customer"].items()}
+    world.erp.put("Customer", ids["name a1"], Phone="meddled")
+    world.erp.drop("Customer", ids["name a2"])
+    world.erp.put("Customer", "foreign", Name="their own")
+    report = await world.engine.reconcile("customers")
+    assert (report.same, report.different, report.ghost, report.extra, report.missing) == (4, 1, 1, 1, 0)
+    await world.engine.reconcile("customers", repair=True)
+    await world.drain()
+    after = await world.engine.reconcile("customers")
+    assert (after.same, after.different, after.ghost, after.extra) == (6, 0, 0, 1)
+
+
+async def test_a_preview_writes_nothing_anywhere(store: Store, clock: ManualClock) -> None:
+    world = await customers(store, clock)
+    account(world, "a1", phone="1")
+    (shown,) = await world.engine.preview("customers")
+    assert (shown.what, shown.changes["Phone"]) == ("create", {"from": None, "to": "1"})
+    assert (world.writes(world.erp), await deliveries.counts(store)) == (0, {})
+
+
+async def test_why_names_the_chain_down_to_the_root_cause(store: Store, clock: ManualClock) -> None:
+    world = await orders(store, clock)
+    account(world, "a1", phone="bad")
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    refuse = Outcome(OutcomeKind.REJECTED, failure=Failure("phone is wrong", "11", "Phone"))
+    world.erp.plan = lambda object, write: refuse if object == "Customer" else None
+    await world.run("customers", "orders")
+    (link,) = await why(store, world.engine.flows, "SO-1")
+    assert (link.state, link.flow) == ("waiting", "orders")
+    (root,) = link.because
+    assert (root.state, root.flow) == ("dead", "customers")
+    assert "phone is wrong" in root.cause
+    assert "crm" in root.fix
