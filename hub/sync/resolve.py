@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import cast
 
 import orjson
@@ -14,8 +13,9 @@ from hub.domain.errors import InvalidInput
 from hub.domain.outcome import OutcomeKind
 from hub.domain.record import Fields, Record
 from hub.domain.values import DoesNotFit, canonical
-from hub.mapping.model import Const, Expr, Leaving
-from hub.mapping.result import Failed, Filtered, Refused, Rendered, Waiting
+from hub.mapping.compile import CompiledMapping
+from hub.mapping.model import Leaving
+from hub.mapping.result import Context, Failed, Filtered, Item, Refused, Rendered, Waiting
 from hub.store.engine import Store
 from hub.sync.changes import Difference, TablePolicy, difference, pair_rows, whole
 from hub.sync.flow import Flow, OnAdopt, OnGone
@@ -41,7 +41,7 @@ class Resolver:
                 work.verdict = Verdict(State.HELD, "no_payload", "the source record can't be read any more")
         gone = [work for work in works if work.open and work.claimed.deleted]
         for work in gone:
-            self._leave(work, self._mapping.on_delete, "deleted")
+            self._leave(work, self._mapping.on_delete, self._mapping.on_delete_set, "deleted")
         alive = [work for work in works if work.open and not work.claimed.deleted]
         if not alive:
             return
@@ -64,7 +64,7 @@ class Resolver:
             case list() as rendered:
                 self._take_rendered(work, rendered)
             case Filtered(rule=rule):
-                self._leave(work, self._mapping.on_leave, rule)
+                self._leave(work, self._mapping.on_leave, self._mapping.on_leave_set, rule)
             case Refused(messages=messages):
                 work.verdict = Verdict(State.DEAD, "refused", "; ".join(messages))
             case Failed(errors=errors):
@@ -103,7 +103,7 @@ class Resolver:
 
     # ---- leaving -------------------------------------------------------------------------------------------------
 
-    def _leave(self, work: Work, policy: Leaving, rule: str) -> None:
+    def _leave(self, work: Work, policy: Leaving, setter: CompiledMapping | None, rule: str) -> None:
         """The record no longer satisfies `when`, or is gone: carry out the policy where the target has it from us."""
         targets = [task for task in work.tasks if task.target is not None]
         open_targets = [task for task in targets if not task.sent.left]
@@ -116,11 +116,21 @@ class Resolver:
             write = Write(Op.DELETE, target.record_id, options=self._options())
             if policy.kind == "do":
                 write = Write(Op.OPERATION, target.record_id, operation=policy.operation, options=self._options())
-            elif policy.kind == "set":
-                fields = leaving_fields(policy)
+            elif setter is not None:
+                fields = self._last_words(work, setter)
                 write = Write(Op.UPDATE, target.record_id, fields, steps=self._mapping.steps, options=self._options())
             task.intent = self._intent(work, task, write, ())
             task.intent.leaving = rule
+
+    def _last_words(self, work: Work, setter: CompiledMapping) -> Fields:
+        """What `set:` writes into the target of a record that left; of one that is gone only constants are known."""
+        item = Item(work.claimed.source_id, work.payload.record if work.payload is not None else {})
+        (result,) = setter.run([item], Context(params=self._flow.params, now=self._store.clock.now()))
+        if isinstance(result, list):
+            return result[0].fields
+        raise InvalidInput(
+            f"flow {self._flow.name}: what `set:` writes of a record that leaves can't be made: {result}"
+        )
 
     # ---- which target record -------------------------------------------------------------------------------------
 
@@ -469,14 +479,3 @@ class Resolver:
 
     def _options(self) -> dict[str, object]:
         return self._flow.write_options
-
-
-def leaving_fields(policy: Leaving) -> Fields:
-    """What `on_leave: {set: …}` writes: constants, since there is no record left to take a value from."""
-    given: Fields = {}
-    for name, rule in policy.set.items():
-        origin = rule.rule.origin if isinstance(rule.rule, Expr) else None
-        if not isinstance(origin, Const):
-            raise InvalidInput(f"{rule.place}: `set` of a record that leaves takes constants", hint="write {const: …}")
-        given[name] = format(origin.value, "f") if isinstance(origin.value, Decimal) else origin.value
-    return given

@@ -609,3 +609,17 @@ async def test_why_names_the_chain_down_to_the_root_cause(store: Store, clock: M
     assert (root.state, root.flow) == ("dead", "customers")
     assert "phone is wrong" in root.cause
     assert "crm" in root.fix
+
+
+async def test_what_leaves_may_be_marked_in_the_target(store: Store, clock: ManualClock) -> None:
+    text = CUSTOMERS + "on_leave: {set: {Level: {const: left}}}\n"
+    world = await make_world(store, clock, {"customers": text})
+    account(world, "a1", level="A")
+    await world.run()
+    world.crm.put("Account", "a1", status="draft")
+    await world.run()
+    assert [one["Level"] for one in world.erp_records("Customer")] == ["left"]
+    assert "status" in str((await state_of(world, "customers", "a1")).reason)
+    world.crm.put("Account", "a1", status="normal")
+    await world.run()
+    assert [one["Level"] for one in world.erp_records("Customer")] == ["A"]
