@@ -206,13 +206,18 @@ def clean(value: str) -> str:
 
 
 class _Statement:
-    """A compiled statement and the SQL types of its parameters, in order."""
+    """A compiled statement and the SQL types of its parameters, in order.
 
-    __slots__ = ("sql", "texts", "types")
+    `one_by_one` takes the rows as tuples: for bytes that are no text, which JSON can't carry.
+    """
 
-    def __init__(self, sql: str, types: list[str]) -> None:
+    __slots__ = ("blobs", "one_by_one", "sql", "texts", "types")
+
+    def __init__(self, sql: str, types: list[str], one_by_one: str = "") -> None:
         self.sql = sql
         self.types = types
+        self.one_by_one = one_by_one
+        self.blobs = [at for at, name in enumerate(types) if name == "bytea"]
         self.texts = [at for at, name in enumerate(types) if name == "text"]
 
 
@@ -223,10 +228,12 @@ async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Stat
     statement = memory.statements.get(name)
     if statement is None:
         statement = memory.statements[name] = compile_()
-    if conn.dialect.name == "sqlite" and "bytea" in statement.types:
-        result = await conn.exec_driver_sql(statement.sql, _cleaned(rows, statement.texts))
-    elif conn.dialect.name == "sqlite":
-        result = await conn.exec_driver_sql(statement.sql, (_json(rows),))
+    if conn.dialect.name == "sqlite":
+        texts = _bytes_as_text(rows, statement.blobs)
+        if texts is None:
+            result = await conn.exec_driver_sql(statement.one_by_one, _cleaned(rows, statement.texts))
+        else:
+            result = await conn.exec_driver_sql(statement.sql, (_json(texts),))
     else:
         arrays = tuple(
             _array(kind, column) for kind, column in zip(statement.types, zip(*rows, strict=True), strict=True)
@@ -241,16 +248,17 @@ async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Stat
 def _insert(conn: AsyncConnection, table: Table, columns: Sequence[str], tail: str) -> _Statement:
     types = [_type(table, name) for name in columns]
     head = f'INSERT INTO "{table.name}" ({_names(columns)})'
-    if conn.dialect.name == "sqlite" and "bytea" in types:  # JSON carries no bytes
-        return _Statement(f"{head} VALUES ({', '.join('?' * len(columns))}){tail}", types)
     # `WHERE true`: without it SQLite takes ON CONFLICT for the beginning of a join.
-    return _Statement(f"{head} SELECT * FROM {_rows_of(conn.dialect.name, types)} WHERE true{tail}", types)  # noqa: S608
+    sql = f"{head} SELECT * FROM {_rows_of(conn.dialect.name, types)} WHERE true{tail}"  # noqa: S608
+    return _Statement(sql, types, f"{head} VALUES ({', '.join('?' * len(columns))}){tail}")
 
 
 def _rows_of(dialect: str, types: Sequence[str]) -> str:
     """The parameter as rows `v(c0, c1, ...)`."""
     if dialect == "sqlite":
-        columns = ", ".join(f"json_extract(value, '$[{at}]') AS c{at}" for at in range(len(types)))
+        values = [f"json_extract(value, '$[{at}]')" for at in range(len(types))]
+        values = [f"CAST({one} AS BLOB)" if kind == "bytea" else one for one, kind in zip(values, types, strict=True)]
+        columns = ", ".join(f"{one} AS c{at}" for at, one in enumerate(values))
         return f"(SELECT {columns} FROM json_each(?)) AS v"  # noqa: S608
     arrays = ", ".join(f"%s::{name}[]" for name in types)
     return f"unnest({arrays}) AS v({', '.join(f'c{at}' for at in range(len(types)))})"
@@ -293,6 +301,17 @@ def _array(kind: str, column: Sequence[Any]) -> str:
 
 def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _bytes_as_text(rows: Sequence[Values], blobs: Sequence[int]) -> Sequence[Values] | None:
+    """`rows` with their bytes as text; None where bytes are no text that JSON keeps as it is."""
+    if not blobs:
+        return rows
+    try:
+        texts = [tuple([value.decode() if at in blobs else value for at, value in enumerate(row)]) for row in rows]
+    except UnicodeDecodeError:
+        return None
+    return None if any("\0" in row[at] for row in texts for at in blobs) else texts
 
 
 def _cleaned(rows: Sequence[Values], texts: Sequence[int]) -> Sequence[Values]:

@@ -57,22 +57,21 @@ _LISTED = ("id", "system", "dedupe", "received", "state", "events", "headers", "
 _COLUMNS = ("id", "system", "dedupe", "received", "state", "events", "body", "headers", "copies", "handled")
 
 
-async def receive(store: Store, messages: Sequence[Message]) -> int:
+async def receive(store: Store, messages: Sequence[Message]) -> None:
     """Store webhooks and what they hint at, in one transaction: what is acknowledged after it is never lost.
 
-    Returns how many were new. A copy (the same `dedupe` of a system) is only counted, but hints all the same: two
-    changes may look alike, and a hint too many costs one fetch.
+    A copy (the same `dedupe` of a system) is only counted, but hints all the same: two changes may look alike, and a
+    hint too many costs one fetch.
     """
     async with store.begin() as conn:
-        new = await put(store, conn, messages, state=InboxState.HANDLED)
+        await put(store, conn, messages, state=InboxState.HANDLED)
         await hints.put(store, conn, _named(messages))
-    return new
 
 
 async def put(
     store: Store, conn: AsyncConnection, messages: Sequence[Message], *, state: InboxState = InboxState.NEW
-) -> int:
-    """Store webhooks only. Returns how many were new; the others were counted as copies."""
+) -> None:
+    """Store webhooks only; those that are there already are counted as copies."""
     firsts: dict[tuple[str, str], Message] = {}
     for one in messages:
         firsts.setdefault((one.system, one.dedupe), one)
@@ -96,7 +95,6 @@ async def put(
     ]
     sets = {"copies": '"inbox"."copies" + excluded."copies"'}
     await bulk.upsert(conn, inbox, ("system", "dedupe"), _COLUMNS, rows, sets=sets)
-    return len(await bulk.fetch(conn, select(inbox.c.id), inbox.c.id, ids))
 
 
 async def waiting(store: Store, *, limit: int = 500) -> list[Stored]:

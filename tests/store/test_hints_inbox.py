@@ -91,13 +91,14 @@ async def test_takers_share_the_hints(store: Store) -> None:
 
 
 async def test_a_webhook_is_stored_with_its_hints_and_a_copy_is_counted(store: Store) -> None:
-    assert await inbox.receive(store, [message("1", "a", "b"), message("2", "a"), message("1", "a", "b")]) == 2
-    assert await inbox.receive(store, [message("1", "a", "b")]) == 0
+    await inbox.receive(store, [message("1", "a", "b"), message("2", "a"), message("1", "a", "b")])
+    await inbox.receive(store, [message("1", "a", "b")])
     listed = await inbox.listing(store)
     assert {one.dedupe: one.copies for one in listed} == {"1": 3, "2": 1}
     assert {one.state for one in listed} == {"handled"}
     assert await hints.count(store) == 2
-    assert await inbox.receive(store, []) == 0
+    await inbox.receive(store, [])
+    assert len(await inbox.listing(store)) == 2
 
 
 async def test_a_copy_hints_all_the_same(store: Store) -> None:
@@ -108,11 +109,12 @@ async def test_a_copy_hints_all_the_same(store: Store) -> None:
     assert await hints.count(store) == 1
 
 
-async def test_it_is_shown_as_it_came(store: Store) -> None:
-    await inbox.receive(store, [message("客户", "a", body=b"\x00\xff\xfe")])
+@pytest.mark.parametrize("body", [b"\x00\xff\xfe", '{"名": "客户"}'.encode(), b"with a \x00 in it", b""])
+async def test_it_is_shown_as_it_came(store: Store, body: bytes) -> None:
+    await inbox.receive(store, [message("客户", "a", body=body)])
     [listed] = await inbox.listing(store, system="crm", state="handled")
     shown = await inbox.show(store, listed.id)
-    assert (shown.body, shown.headers, shown.dedupe) == (b"\x00\xff\xfe", {"x": "y"}, "客户")
+    assert (shown.body, shown.headers, shown.dedupe) == (body, {"x": "y"}, "客户")
     assert shown.events[0]["id"] == "a"
     assert await inbox.listing(store, before=listed.id) == []
     with pytest.raises(NotFound):
@@ -131,7 +133,7 @@ async def test_replay_hints_again(store: Store) -> None:
 
 async def test_an_ingress_that_only_stores_leaves_the_rest_to_another(store: Store, clock: ManualClock) -> None:
     async with store.begin() as conn:
-        assert await inbox.put(store, conn, [message("1", "a"), message("2", "b")]) == 2
+        await inbox.put(store, conn, [message("1", "a"), message("2", "b")])
     assert await hints.count(store) == 0
     first, second = await inbox.waiting(store)
     async with store.begin() as conn:
@@ -145,5 +147,6 @@ async def test_an_ingress_that_only_stores_leaves_the_rest_to_another(store: Sto
 
 
 async def test_ten_thousand_webhooks(store: Store) -> None:
-    assert await inbox.receive(store, [message(str(at), str(at % 5000)) for at in range(10_000)]) == 10_000
+    await inbox.receive(store, [message(str(at), str(at % 5000)) for at in range(10_000)])
+    assert len(await inbox.listing(store, limit=20_000)) == 10_000
     assert await hints.count(store) == 5000
