@@ -23,6 +23,7 @@ from hub.sync.probe import probe
 from hub.sync.reading import Progress, Reader, RunReport, fetch_hints
 from hub.sync.resolve import Resolver
 from hub.sync.settle import Settler
+from hub.sync.verify import verify
 from hub.sync.work import Verdict, Work
 
 _LEASE = 120.0  # seconds
@@ -159,15 +160,10 @@ class Engine:
         took = int((time.monotonic() - began) * 1000)
         for _, task in leaving:
             task.took = took
-        await self._look_for_refused(flow, works)
+        await Resolver(self.store, flow).adopt_refused(works)
+        await verify(flow, leaving)
         settler.judge(works)
         return await settler.settle(works)
-
-    async def _look_for_refused(self, flow: Flow, works: Sequence[Work]) -> None:
-        """A create that the target refuses because it has this one already, or for a reason nobody knows: locate,
-        adopt.
-        """
-        await Resolver(self.store, flow).adopt_refused(works)
 
     @contextlib.asynccontextmanager
     async def _renewed(self, claimed: Sequence[deliveries.Claimed]) -> AsyncIterator[None]:

@@ -47,6 +47,7 @@ class MemorySystem:
     deleted: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     plan: Callable[[str, Write], Outcome | None] | None = None
     lose: Callable[[str, Write], bool] | None = None
+    makes_of: Callable[[Fields], Fields] | None = None  # how the vendor rounds, trims or defaults
     finds: int = 0
     gets: int = 0
     reads: int = 0
@@ -184,7 +185,7 @@ class MemorySystem:
             stamp = self.schemas[object].capabilities.stamp_field
             if stamp and write.op is Op.CREATE:
                 fields[stamp] = write.stamp
-            record.fields.update(fields)
+            record.fields.update(self.makes_of(fields) if self.makes_of else fields)
             record.version = (record.version or 0) + 1
             record.modified = self.clock.now()
             self.journal.append(Entry(write.op.value, object, record_id, {**write.fields, **_plain(write.rows)}))

@@ -623,3 +623,21 @@ async def test_what_leaves_may_be_marked_in_the_target(store: Store, clock: Manu
     world.crm.put("Account", "a1", status="normal")
     await world.run()
     assert [one["Level"] for one in world.erp_records("Customer")] == ["A"]
+
+
+async def test_what_the_target_made_of_it_is_read_back_and_held(store: Store, clock: ManualClock) -> None:
+    text = ORDERS + 'ensure: {Amount: {equals: amount, within: "0.01"}}\n'
+    world = await make_world(store, clock, {"customers": CUSTOMERS, "orders": text})
+    account(world, "a1")
+    for number, amount in (("1", "10.00"), ("2", "20.00"), ("3", "30.00")):
+        world.crm.put("Order", f"o{number}", name=f"SO-{number}", account_id="a1", amount=amount, status="normal")
+    rounding = {"20.00": "20.01", "30.00": "31.00"}
+    world.erp.makes_of = lambda fields: {
+        **fields,
+        "Amount": rounding.get(str(fields.get("Amount")), fields.get("Amount")),
+    }
+    await world.run("customers", "orders")
+    states = [(await state_of(world, "orders", f"o{number}")).state for number in (1, 2, 3)]
+    assert states == ["done", "done", "held"]
+    held = await state_of(world, "orders", "o3")
+    assert "Amount is '31.00' and should be '30.00'" in str(held.message)
