@@ -121,8 +121,11 @@ class Flow:
 
     @property
     def reads_before_write(self) -> bool:
-        """Two-way flows look at the target first: what a person changed there is not overwritten unseen."""
-        return self.partner is not None
+        """Two-way flows look at the target first: what a person changed there is not overwritten unseen. So do flows
+        that add to a list, or care for rows which the other side added.
+        """
+        foreign = any(table.foreign != "keep" for table in self.mapping.tables.values())
+        return self.partner is not None or foreign or bool(self.mapping.append_only)
 
     @property
     def not_ours(self) -> frozenset[str]:

@@ -11,13 +11,13 @@ from hub.connector.contract import GetKind, Op, Write
 from hub.domain.delivery import State
 from hub.domain.errors import InvalidInput
 from hub.domain.outcome import OutcomeKind
-from hub.domain.record import Fields, Record
+from hub.domain.record import Fields, Record, RowsWrite
 from hub.domain.values import DoesNotFit, canonical
 from hub.mapping.compile import CompiledMapping
 from hub.mapping.model import Leaving
 from hub.mapping.result import Context, Failed, Filtered, Item, Refused, Rendered, Waiting
 from hub.store.engine import Store
-from hub.sync.changes import Difference, TablePolicy, difference, pair_rows, whole
+from hub.sync.changes import Difference, TablePolicy, difference, pair_rows, row_id_field, whole
 from hub.sync.flow import Flow, OnAdopt, OnGone
 from hub.sync.gather import Gatherer, read_targets
 from hub.sync.locate import Found, Located, Want, empty, locate
@@ -293,6 +293,8 @@ class Resolver:
             task.verdict = Verdict(State.HELD, "rows", f"rows of {found.held} are gone from the source")
             return
         if task.current is not None:
+            self._append(task.current, found)
+            self._foreign_rows(task, task.current, found)
             self._against_current(task, rendered, found)
             if task.verdict is not None:
                 return
@@ -368,6 +370,27 @@ class Resolver:
         for name in equal:
             if not any(name in group and not group.isdisjoint(kept) for group in together):
                 task.sent.fields[name] = found.fields.pop(name)
+
+    def _append(self, current: Record, found: Difference) -> None:
+        """`list: append`: what is there stays, in its order; what is ours and missing comes behind it."""
+        for name in self._mapping.append_only & found.fields.keys():
+            there, ours = current.fields.get(name), found.fields[name]
+            if isinstance(there, list) and isinstance(ours, list):
+                found.fields[name] = [*there, *(one for one in ours if one not in there)]
+
+    def _foreign_rows(self, task: Task, current: Record, found: Difference) -> None:
+        """Rows that the other side added: `keep` leaves them alone, `remove` takes them out, `hold` asks a person."""
+        for name, table in self._mapping.tables.items():
+            present = current.fields.get(name)
+            if table.foreign == "keep" or not isinstance(present, list):
+                continue
+            ours = {row.id for row in task.sent.rows.get(name, {}).values()}
+            key = row_id_field(self._flow.target_schema, name)
+            foreign = [str(row[key]) for row in present if isinstance(row, dict) and str(row.get(key)) not in ours]
+            if foreign and table.foreign == "hold":
+                task.verdict = Verdict(State.HELD, "foreign_rows", f"{name} has rows that are not ours: {foreign[:10]}")
+            elif foreign:
+                found.rows.setdefault(name, RowsWrite()).remove.extend(foreign)
 
     def _put_right(self, task: Task, rendered: Rendered, found: Difference) -> None:
         """What is ours and was changed in the target is written again; what is theirs and was changed in our source is

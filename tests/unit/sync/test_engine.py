@@ -641,3 +641,21 @@ async def test_what_the_target_made_of_it_is_read_back_and_held(store: Store, cl
     assert states == ["done", "done", "held"]
     held = await state_of(world, "orders", "o3")
     assert "Amount is '31.00' and should be '30.00'" in str(held.message)
+
+
+@pytest.mark.parametrize(("policy", "left", "state"), [("remove", ["P1"], "done"), ("hold", ["P1", "X"], "held")])
+async def test_foreign_rows_are_taken_out_or_held_where_the_mapping_says_so(
+    store: Store, clock: ManualClock, policy: str, left: list[str], state: str
+) -> None:
+    text = ORDERS.replace("    entity: order_line\n", f"    entity: order_line\n    foreign: {policy}\n")
+    world = await make_world(store, clock, {"customers": CUSTOMERS, "orders": text})
+    account(world, "a1")
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    world.crm.put("OrderLine", "l1", order_id="o1", product="P1", quantity="1")
+    await world.run()
+    record = next(iter(world.erp.records["SalesOrder"].values()))
+    record.fields["Entries"].append({"entry": "foreign", "Product": "X", "Qty": "9"})  # type: ignore[union-attr]
+    world.crm.put("Order", "o1", amount="5")
+    await world.run()
+    assert sorted(row["Product"] for row in world.erp_records("SalesOrder")[0]["Entries"]) == left
+    assert (await state_of(world, "orders", "o1")).state == state
