@@ -41,7 +41,7 @@ from hub.store.tables import metadata
 from hub.sync.engine import Engine
 from hub.sync.flow import Flow, Policy, System
 
-PAGE = 1000
+PAGE = 2000
 
 MAPPING = """
 mapping: bench
