@@ -83,7 +83,7 @@ async def capture(
     latest = {record.id: record for record in records}
     known = await deliveries.known(conn, flow.name, latest.keys())
     fresh = [one for one in latest.values() if one.id not in known and one.payload is not None]
-    mapped = await _identities(store, conn, flow, fresh)
+    mapped = await _identities(store, conn, flow, fresh, new=True)
     now = store.clock.now()
     rows = _Rows()
     ids = iter(store.ids.take(len(fresh)))
@@ -124,7 +124,7 @@ async def capture(
                 _supersede(rows, counts, before, seen, content, title, lane, now, run)
     counts.same += len(records) - len(latest)
     if rows.changed and flow.source_schema.number_field is not None:
-        await _identities(store, conn, flow, rows.changed)  # a number may have been given since
+        await _identities(store, conn, flow, rows.changed, new=False)  # a number may have been given since
     await deliveries.add(conn, rows.add)
     await deliveries.supersede(conn, rows.supersede, now)
     await deliveries.add_payloads(conn, rows.new_payloads)
@@ -138,7 +138,7 @@ async def capture(
 
 
 async def _identities(
-    store: Store, conn: AsyncConnection, flow: Flow, records: Sequence[Seen]
+    store: Store, conn: AsyncConnection, flow: Flow, records: Sequence[Seen], *, new: bool
 ) -> dict[str, identities.Identity]:
     """The identities of source records, with the number that others refer to them by."""
     schema = flow.source_schema
@@ -157,6 +157,7 @@ async def _identities(
         [one.id for one in records],
         origin="captured",
         numbers=numbers,
+        mostly_new=new,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from hub.domain.errors import HubError, NotFound
 from hub.store import deliveries
 from hub.store.engine import Store
 from hub.sync import link, reconcile, write_back
-from hub.sync.deliver import commit_intents, deliver
+from hub.sync.deliver import Pair, commit_intents, deliver
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.gather import load
@@ -25,6 +26,8 @@ from hub.sync.resolve import Resolver
 from hub.sync.settle import Settler
 from hub.sync.verify import verify
 from hub.sync.work import Verdict, Work
+
+log = logging.getLogger("hub.engine")
 
 _LEASE = 120.0  # seconds
 _AT_ONCE = 2  # batches of a flow under way in one process
@@ -40,6 +43,7 @@ class Engine:
         self.flows = dict(flows)
         self.clock = clock or store.clock
         self._holder = secrets.token_hex(8)
+        self._desks: dict[str, asyncio.Lock] = {}
         self._looked: dict[str, float] = {}  # when expired leases of a flow were last looked for
 
     def flow(self, name: str) -> Flow:
@@ -76,7 +80,7 @@ class Engine:
     async def drain(self, flow: str, *, progress: Progress | None = None) -> dict[str, int]:
         """Deliver until nothing of the flow is due. Returns how many deliveries came to stand in which state.
 
-        Two batches are under way at a time: while the database writes one down, the other is translated or sent.
+        Two batches are under way at a time: while one is out at the target, the other is made ready or written down.
         """
         total: dict[str, int] = {}
         busy = 0
@@ -86,9 +90,11 @@ class Engine:
             nonlocal busy
             while True:
                 busy += 1
-                counts = await self.drain_once(flow)
-                busy -= 1
-                over.set()
+                try:
+                    counts = await self.drain_once(flow)
+                finally:
+                    busy -= 1
+                    over.set()
                 if counts:
                     for state, count in counts.items():
                         total[state] = total.get(state, 0) + count
@@ -100,9 +106,12 @@ class Engine:
                     over.clear()
                     await over.wait()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(work())
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         return total
 
     async def drain_once(self, flow: str) -> dict[str, int]:
@@ -117,12 +126,15 @@ class Engine:
                 return {"told": told}
         if one.target.down_for(now):
             return {}
-        claimed = await deliveries.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
-        if not claimed:
-            return {}
-        failpoint("after-claim")
-        async with self._renewed(claimed):
-            return await self._work(one, claimed)
+        # One batch of a flow is thought about at a time; two would only take turns at the same processor and file.
+        desk = self._desks.setdefault(one.name, asyncio.Lock())
+        async with desk:
+            claimed = await deliveries.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
+            if not claimed:
+                return {}
+            failpoint("after-claim")
+            async with self._renewed(claimed):
+                return await self._work(one, claimed, desk)
 
     async def _release_expired(self, flow: Flow) -> None:
         """Now and then: a holder that is gone is not gone for the first time in this second."""
@@ -134,7 +146,7 @@ class Engine:
     def _limit(self, flow: Flow) -> int:
         return max(1, min(flow.policy.batch, flow.target_schema.capabilities.write_batch * _PER_CALL))
 
-    async def _work(self, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> dict[str, int]:
+    async def _work(self, flow: Flow, claimed: Sequence[deliveries.Claimed], desk: asyncio.Lock) -> dict[str, int]:
         settler = Settler(self.store, flow)
         works: list[Work] = []
         try:
@@ -155,15 +167,26 @@ class Engine:
                 work.verdict = _handed_back(work, error)
             return await settler.settle(works)
         leaving = await commit_intents(self.store, flow, pairs, lease=_LEASE)
+        desk.release()
+        try:
+            await self._send(flow, works, leaving)
+        finally:
+            await desk.acquire()
+        settler.judge(works)
+        return await settler.settle(works)
+
+    async def _send(self, flow: Flow, works: Sequence[Work], leaving: Sequence[Pair]) -> None:
+        """The batch's time at the target."""
         began = time.monotonic()
         await deliver(flow, leaving)
         took = int((time.monotonic() - began) * 1000)
         for _, task in leaving:
             task.took = took
-        await Resolver(self.store, flow).adopt_refused(works)
+        try:
+            await Resolver(self.store, flow).adopt_refused(works)
+        except HubError as error:  # what was refused stays refused; the outcomes of the others must not be lost
+            log.warning("flow %s: what was refused could not be looked up: %s", flow.name, error)
         await verify(flow, leaving)
-        settler.judge(works)
-        return await settler.settle(works)
 
     @contextlib.asynccontextmanager
     async def _renewed(self, claimed: Sequence[deliveries.Claimed]) -> AsyncIterator[None]:

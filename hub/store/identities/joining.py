@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.delivery import State
@@ -58,21 +58,13 @@ class NewIdentity:
 
 
 async def put_fresh(store: Store, conn: AsyncConnection, new: Sequence[NewIdentity]) -> dict[str, int] | None:
-    """As `put` for records that nobody knows yet, in one look and one insert: record id -> identity.
+    """As `put` for records that nobody knows yet, in one insert: record id -> identity.
 
     None, and nothing is written, when one of them is known, is a row, or finds its place taken: then `put` it is.
     """
     if any(one.entity is None or one.parent is not None for one in new):
         return None
     await lock_entities(conn, {one.entity for one in new if one.entity is not None})
-    groups: dict[tuple[str, str], list[str]] = {}
-    for one in new:
-        groups.setdefault((one.system, one.object), []).append(bulk.clean(one.record_id))
-    statement = select(func.count()).select_from(identity)
-    for (system, object_name), ids in groups.items():
-        where = statement.where(identity.c.system == system, identity.c.object == object_name)
-        if len(set(ids)) < len(ids) or (await bulk.fetch(conn, where, identity.c.record_id, ids))[0][0]:
-            return None
     now = store.clock.now()
     given = store.ids.take(len(new))
     rows = [

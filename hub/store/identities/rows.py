@@ -102,8 +102,11 @@ async def ensure(
     origin: str,
     numbers: Mapping[str, str] | None = None,
     parents: Mapping[str, int] | None = None,
+    mostly_new: bool = False,
 ) -> dict[str, Identity]:
     """The identities of these records; those that are unknown become new entities of `kind`.
+
+    With `mostly_new` they are inserted before anybody looks, and looked for only if one was there.
 
     `numbers` and `parents` (record id -> number, identity of the record that a row belongs to) are kept up to date.
 
@@ -113,7 +116,7 @@ async def ensure(
     """
     numbers, parents = numbers or {}, parents or {}
     wanted = list(dict.fromkeys(record_ids))
-    found = await by_ids(conn, system, object, wanted)
+    found = {} if mostly_new else await by_ids(conn, system, object, wanted)
     for _ in range(3):  # again only if an id that we drew was taken
         # In one order for all, so that two transactions never wait for each other.
         missing = sorted({bulk.clean(one) for one in wanted if one not in found})
