@@ -59,7 +59,7 @@ class Store:
         self.dialect: Dialect = "sqlite" if writer.dialect.name == "sqlite" else "postgresql"
         self.clock = clock
         self.ids = IdSource()
-        self.in_work: set[int] = set()  # SQLite: entities that this process works on (see deliveries.claim)
+        self.in_work: set[int] = set()  # SQLite: entities that this process works on (see claims.claim)
         self.name = name
         self._writer = writer
         self._reader = reader

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.delivery import State
 from hub.domain.record import Order, Reading, order
-from hub.store import deliveries, identities
+from hub.store import deliveries, identities, waits
 from hub.store.engine import Store
 from hub.sync.flow import FirstSight, Flow
 from hub.sync.payload import DELETED, Payload, digest
@@ -132,8 +132,8 @@ async def capture(
     await deliveries.ask_again(conn, rows.unclear, now)
     if rows.entities:
         await identities.lock_entities(conn, rows.entities)  # as every waker does: see Settler._wait
-        await deliveries.wake_blocked(conn, rows.entities, now)
-        await deliveries.wake_related(conn, rows.entities, now)
+        await waits.wake_blocked(conn, rows.entities, now)
+        await waits.wake_related(conn, rows.entities, now)
     return counts
 
 

@@ -11,7 +11,7 @@ from hub.connector.contract import Op, Write
 from hub.domain.delivery import State
 from hub.domain.errors import HubError
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.store import deliveries, sequences
+from hub.store import claims, sequences
 from hub.store.engine import Store
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow, System
@@ -34,7 +34,7 @@ async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair], *, lea
     if not pairs:
         return []
     async with store.begin() as conn:
-        held = await deliveries.still_held(conn, [work.claimed for work, _ in pairs])
+        held = await claims.still_held(conn, [work.claimed for work, _ in pairs])
         for work, _task in pairs:
             if work.claimed.id not in held and work.open:
                 work.verdict = Verdict(State.PENDING, "lease", "the lease passed before the write left")
@@ -47,7 +47,7 @@ async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair], *, lea
             bodies.setdefault(work.claimed.id, []).append(task.intent.encode())
         until = store.clock.now() + int(lease * 1000)
         rows = [(orjson.dumps(body).decode(), one) for one, body in bodies.items()]
-        await deliveries.put_intents(conn, rows, until=until)
+        await claims.put_intents(conn, rows, until=until)
     failpoint("after-intent")
     return leaving
 
@@ -71,7 +71,7 @@ async def _reserve(store: Store, flow: Flow, conn: AsyncConnection, pairs: list[
             _lose(task)
     now = store.clock.now()
     rows = [(*slot, work.claimed.id, now) for slot, (work, _) in wanted.items()]
-    taken = await deliveries.reserve(conn, rows) if rows else set()
+    taken = await claims.reserve(conn, rows) if rows else set()
     for slot in taken:
         task = wanted[slot][1]
         lost.add(id(task))

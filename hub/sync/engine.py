@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from hub.domain.clock import Clock
 from hub.domain.delivery import State
 from hub.domain.errors import HubError, NotFound
-from hub.store import deliveries
+from hub.store import claims
 from hub.store.engine import Store
 from hub.sync import link, reconcile, write_back
 from hub.sync.deliver import Pair, commit_intents, deliver
@@ -129,7 +129,7 @@ class Engine:
         # One batch of a flow is thought about at a time; two would only take turns at the same processor and file.
         desk = self._desks.setdefault(one.name, asyncio.Lock())
         async with desk:
-            claimed = await deliveries.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
+            claimed = await claims.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
             if not claimed:
                 return {}
             failpoint("after-claim")
@@ -141,12 +141,12 @@ class Engine:
         now = self.clock.monotonic()
         if now - self._looked.get(flow.name, -_LOOK_EVERY) >= _LOOK_EVERY:
             self._looked[flow.name] = now
-            await deliveries.release_expired(self.store, flow.name)
+            await claims.release_expired(self.store, flow.name)
 
     def _limit(self, flow: Flow) -> int:
         return max(1, min(flow.policy.batch, flow.target_schema.capabilities.write_batch * _PER_CALL))
 
-    async def _work(self, flow: Flow, claimed: Sequence[deliveries.Claimed], desk: asyncio.Lock) -> dict[str, int]:
+    async def _work(self, flow: Flow, claimed: Sequence[claims.Claimed], desk: asyncio.Lock) -> dict[str, int]:
         settler = Settler(self.store, flow)
         works: list[Work] = []
         try:
@@ -189,13 +189,13 @@ class Engine:
         await verify(flow, leaving)
 
     @contextlib.asynccontextmanager
-    async def _renewed(self, claimed: Sequence[deliveries.Claimed]) -> AsyncIterator[None]:
+    async def _renewed(self, claimed: Sequence[claims.Claimed]) -> AsyncIterator[None]:
         """Keep the lease alive while the batch is in work."""
 
         async def beat() -> None:
             while True:
                 await asyncio.sleep(_LEASE / 4)
-                await deliveries.renew(self.store, claimed, lease=_LEASE)
+                await claims.renew(self.store, claimed, lease=_LEASE)
 
         task = asyncio.create_task(beat())
         try:
@@ -204,14 +204,14 @@ class Engine:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            deliveries.give_back(self.store, claimed)
+            claims.give_back(self.store, claimed)
 
     async def due_soon(self, flow: str) -> int | None:
         """When the flow's next delivery is due, epoch ms; None when it owes nothing."""
         one = self.flow(flow)
         dues = [
-            await deliveries.next_due(self.store, one.name),
-            await deliveries.next_due(self.store, one.name + write_back.SUFFIX) if one.mapping.write_back else None,
+            await claims.next_due(self.store, one.name),
+            await claims.next_due(self.store, one.name + write_back.SUFFIX) if one.mapping.write_back else None,
         ]
         return min((due for due in dues if due is not None), default=None)
 
@@ -233,7 +233,7 @@ class Engine:
 
     async def start(self) -> None:
         """Call once when this process alone owns the store: whoever held a lease before is gone."""
-        await deliveries.void_leases(self.store)
+        await claims.void_leases(self.store)
 
 
 def _handed_back(work: Work, error: HubError) -> Verdict:

@@ -12,7 +12,7 @@ from hub.domain.delivery import State
 from hub.domain.record import Fields
 from hub.mapping.compile import RelatedNeed
 from hub.mapping.result import Asks, Context, Item, RefAnswer, RefKey, RefState, Result
-from hub.store import deliveries, identities, lookups
+from hub.store import claims, deliveries, identities, lookups
 from hub.store.engine import Store
 from hub.sync.flow import Flow
 from hub.sync.payload import Payload
@@ -20,7 +20,7 @@ from hub.sync.reading import Reader
 from hub.sync.work import Intent, Sent, Task, Verdict, Work
 
 
-async def load(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> list[Work]:
+async def load(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> list[Work]:
     """The batch with its payloads, the target records it is about, and the intents that are still open."""
     began = store.clock.now()
     works = [Work(one, title=one.title, revision=one.revision, began=began) for one in claimed]

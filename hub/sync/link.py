@@ -12,7 +12,7 @@ from hub.domain.delivery import State
 from hub.domain.errors import InvalidInput
 from hub.domain.record import Record
 from hub.mapping.result import MatchKey
-from hub.store import deliveries, identities
+from hub.store import claims, identities
 from hub.store.engine import Store
 from hub.sync.flow import Flow
 from hub.sync.gather import Gatherer, load
@@ -200,7 +200,7 @@ async def baseline(store: Store, flow: Flow, pairs: Sequence[tuple[str, str]]) -
     }
     reader = Reader(store, flow)
     await reader.store_seen(await reader.fetch(list(records)), RunReport(0, flow.name, "link"))
-    claimed = await deliveries.claim(
+    claimed = await claims.claim(
         store, flow.name, limit=len(records), lease=_LEASE, holder="link", source_ids=list(records), resting=True
     )
     try:
@@ -212,6 +212,6 @@ async def baseline(store: Store, flow: Flow, pairs: Sequence[tuple[str, str]]) -
             work.verdict = work.verdict or Verdict(State.HELD, "link", "it can't be linked: it does not travel")
         await Settler(store, flow).settle(works)
     finally:
-        deliveries.give_back(store, claimed)
+        claims.give_back(store, claimed)
     at_rest = {work.claimed.source_id for work in works if work.verdict and work.verdict.state is State.UNCHANGED}
     return [(source, target) for source, target in pairs if source in at_rest]

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.domain.delivery import State
 from hub.mapping.result import Failed, Filtered, Refused, Waiting
-from hub.store import deliveries, identities
+from hub.store import claims, identities
 from hub.store.engine import Store
 from hub.sync.capture import Seen
 from hub.sync.flow import Flow
@@ -62,8 +62,8 @@ async def works_of(store: Store, flow: Flow, seen: Sequence[Seen]) -> list[Work]
     return works
 
 
-def _unclaimed(seen: Seen, entity: int, now: int) -> deliveries.Claimed:
-    return deliveries.Claimed(
+def _unclaimed(seen: Seen, entity: int, now: int) -> claims.Claimed:
+    return claims.Claimed(
         id=0,
         source_id=seen.id,
         entity=entity,

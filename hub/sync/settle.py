@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.connector.contract import Op
 from hub.domain.delivery import State
 from hub.domain.outcome import Outcome, OutcomeKind
-from hub.store import deliveries, identities
+from hub.store import claims, deliveries, identities, waits
 from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
 from hub.sync import write_back
@@ -174,17 +174,17 @@ class Settler:
                 self._note(batch, work, task)
         counts: dict[str, int] = {}
         async with self._store.begin() as conn:
-            held = await deliveries.still_held(conn, [work.claimed for work in works])
+            held = await claims.still_held(conn, [work.claimed for work in works])
             mine = [work for work in works if work.claimed.id in held]
             await self._identities(conn, batch)
             await self._put_shadows(conn, batch, await self._doubted_meanwhile(conn, mine, held))
             await deliveries.record_attempts(conn, batch.attempts)
-            await deliveries.free_reservations(conn, [work.claimed.id for work in works if _settled(work)])
+            await claims.free_reservations(conn, [work.claimed.id for work in works if _settled(work)])
             missed = await self._wait(conn, mine)
             rows = [self._row(work, held[work.claimed.id], missed, counts) for work in mine]
             await deliveries.settle(conn, rows)
             await self._after_delivery(conn, mine)
-            await deliveries.wake(conn, batch.ready, self._store.clock.now())
+            await waits.wake(conn, batch.ready, self._store.clock.now())
         return counts
 
     def _note(self, batch: _Batch, work: Work, task: Task) -> None:
@@ -383,24 +383,22 @@ class Settler:
         looks once more before it does.
         """
         # `all`: forgetting and noting again is one delete and one insert for the batch, whoever waited before.
-        await deliveries.forget_waiting(
-            conn, [work.claimed.id for work in works if work.claimed.state != State.PENDING]
-        )
+        await waits.forget_waiting(conn, [work.claimed.id for work in works if work.claimed.state != State.PENDING])
         await self._wait_for_related(conn, works)
-        waits = [(work.claimed.id, entity, name) for work in works for entity, name in work.waits]
+        wanted = [(work.claimed.id, entity, name) for work in works for entity, name in work.waits]
         tables = [(work.claimed.id, table, key) for work in works for table, key in work.waits_lookups]
         if tables:
-            await deliveries.put_waiting_lookups(conn, tables)
-        if not waits:
+            await waits.put_waiting_lookups(conn, tables)
+        if not wanted:
             return set()
-        entities = sorted({one[1] for one in waits})
+        entities = sorted({one[1] for one in wanted})
         await identities.lock_entities(conn, entities)
-        await deliveries.put_waiting(conn, waits)
+        await waits.put_waiting(conn, wanted)
         there = await identities.usable_in(conn, entities, self._flow.target.name)
         began = min(work.began for work in works)
-        changed = await deliveries.captured_since(conn, entities, began)
+        changed = await waits.captured_since(conn, entities, began)
         return {
-            delivery for delivery, entity, name in waits if entity in (changed if name == deliveries.RELATED else there)
+            delivery for delivery, entity, name in wanted if entity in (changed if name == waits.RELATED else there)
         }
 
     async def _wait_for_related(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
@@ -417,7 +415,7 @@ class Settler:
         for work in works:
             for key in keys.get(work.claimed.id, ()):
                 if key in known:
-                    work.waits.add((known[key].entity, deliveries.RELATED))
+                    work.waits.add((known[key].entity, waits.RELATED))
 
     def _row(self, work: Work, revision: int, missed: set[int], counts: dict[str, int]) -> tuple[Any, ...]:
         verdict = work.verdict

@@ -136,7 +136,7 @@ def _words(flow: Flow | None, line: ledger.Line) -> tuple[str, str]:
                 f"mend it, then `{retry}`, or `hub deliveries skip --id {line.id}`",
             )
         case State.DEAD if line.reason == "refused":
-            return (text, f"mend the record in {source}: the change revives it by itself")
+            return (text, f"mend it in {source}, or what it refers to: the change revives it by itself")
         case State.DEAD if line.reason == "invalid":
             return (
                 f"it can't be translated: {text}",

@@ -12,8 +12,9 @@ from hub.domain.delivery import State
 from hub.domain.outcome import Outcome
 from hub.domain.record import Fields, Record, RowsWrite, RowWrite
 from hub.mapping.result import MatchKey, RefKey, Rendered, Result
-from hub.store.deliveries import RELATED, Claimed
+from hub.store.claims import Claimed
 from hub.store.identities import Identity, Resolved
+from hub.store.waits import RELATED
 from hub.sync.payload import Payload
 
 

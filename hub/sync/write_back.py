@@ -17,7 +17,7 @@ from hub.connector.contract import Op, Write
 from hub.domain.delivery import State
 from hub.domain.outcome import OutcomeKind
 from hub.domain.record import Fields
-from hub.store import deliveries, identities
+from hub.store import claims, deliveries, identities
 from hub.store.engine import Store
 from hub.sync.deliver import send
 from hub.sync.flow import Flow
@@ -83,16 +83,16 @@ async def _told(conn: AsyncConnection, flow: Flow, work: Work) -> Fields | None:
 
 async def drain(store: Store, flow: Flow, *, holder: str, lease: float, limit: int) -> int:
     """Tell the source what it is owed. Returns how many were worked on."""
-    claimed = await deliveries.claim(store, flow.name + SUFFIX, limit=limit, lease=lease, holder=holder)
+    claimed = await claims.claim(store, flow.name + SUFFIX, limit=limit, lease=lease, holder=holder)
     if not claimed:
         return 0
     try:
         return await _tell(store, flow, claimed)
     finally:
-        deliveries.give_back(store, claimed)
+        claims.give_back(store, claimed)
 
 
-async def _tell(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed]) -> int:
+async def _tell(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> int:
     async with store.read() as conn:
         bodies = await deliveries.payloads(conn, [one.id for one in claimed])
     writes = [Write(Op.UPDATE, one.source_id, orjson.loads(bodies[one.id][0])["record"]) for one in claimed]
@@ -123,7 +123,7 @@ async def _tell(store: Store, flow: Flow, claimed: Sequence[deliveries.Claimed])
              failure.code if failure else None, text, None, orjson.dumps(list(write.fields)).decode(), None, 0)
         )  # fmt: skip
     async with store.begin() as conn:
-        held = await deliveries.still_held(conn, claimed)
+        held = await claims.still_held(conn, claimed)
         await deliveries.record_attempts(conn, attempts)
         again = (State.PENDING.value,)
         await deliveries.settle(

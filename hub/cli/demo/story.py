@@ -145,10 +145,10 @@ class Story:
         tell.prove("it says so in the CRM, where people work", "税号" in str(refused.get("sync_msg__c")))
         await world.approve_leads()
         await world.mend_refused()
-        tell.say("The customers are approved, the tax number is filled in, the order saved again.")
+        tell.say("The customers are approved, the tax number is filled in; nobody touches the orders.")
         await stage.until("orders that waited", "orders-to-erp", _nothing_left)
         counts = await stage.counts("orders-to-erp")
-        tell.prove("what waited and what was refused went out by itself", counts.get("done", 0) == total)
+        tell.prove("what waited and what was refused went out by itself", _at_rest(counts) == total)
 
     async def _orders_change(self) -> None:
         tell, stage, world = self._tell, self._stage, self._world
@@ -250,3 +250,8 @@ def _weather(struck: dict[str, int]) -> str:
     throttled, cut = struck.get("throttle", 0), struck.get("reset", 0)
     lost = struck.get("reset_after_commit", 0)
     return f"{throttled} calls were throttled, {cut} cut off, and {lost} answer lost after the commit"
+
+
+def _at_rest(counts: dict[str, int]) -> int:
+    """Deliveries whose target says what it should, whether it was written last or had it already."""
+    return counts.get("done", 0) + counts.get("unchanged", 0)

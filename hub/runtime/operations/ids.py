@@ -11,7 +11,7 @@ from hub.domain.clock import iso
 from hub.domain.errors import HubError, NotFound
 from hub.runtime.operations.operation import Act, AnyOperation, Call, Operation, Params, Result
 from hub.runtime.settings import Role
-from hub.store import deliveries, identities
+from hub.store import identities, waits
 from hub.store.identities import Identity, Key, NewIdentity
 from hub.store.tables import identity
 
@@ -162,7 +162,7 @@ async def _link(call: Call, params: LinkParams) -> Changed:
     store = call.hub.store
     async with store.begin() as conn:
         entity = await identities.link(store, conn, key_of(params.a), key_of(params.b), kind=params.kind)
-        await deliveries.wake(conn, [entity], store.clock.now())
+        await waits.wake(conn, [entity], store.clock.now())
         changed = Changed(entity=str(entity), items=await _thing(conn, entity))
     call.hub.signals.wake(*call.hub.config.flows)
     return changed
@@ -184,7 +184,7 @@ async def _merge(call: Call, params: MergeParams) -> Changed:
     store = call.hub.store
     async with store.begin() as conn:
         entity = await identities.merge(store, conn, key_of(params.survivor), key_of(params.loser))
-        await deliveries.wake(conn, [entity], store.clock.now())
+        await waits.wake(conn, [entity], store.clock.now())
         changed = Changed(entity=str(entity), items=await _thing(conn, entity))
     call.hub.signals.wake(*call.hub.config.flows)
     return changed
@@ -235,7 +235,7 @@ async def _bring(call: Call, things: list[list[ImportRow]]) -> None:
                 for one in thing
             ]
         usable = await identities.put(store, conn, new)
-        await deliveries.wake(conn, usable, store.clock.now())
+        await waits.wake(conn, usable, store.clock.now())
 
 
 OPERATIONS: list[AnyOperation] = [
