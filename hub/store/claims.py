@@ -192,6 +192,21 @@ def _claimed(row: Any, token: int) -> Claimed:
     return Claimed(*values)
 
 
+async def hand_back(store: Store, claimed: Collection[Claimed]) -> None:
+    """The work was broken off: what may have left is in doubt, the rest is due again, without waiting for the lease."""
+    statement = (
+        update(delivery)
+        .where(delivery.c.state == State.WORKING.value)
+        .values(
+            state=case((delivery.c.intent.is_(None), State.PENDING.value), else_=State.DOUBT.value),
+            lease_until=None,
+            holder=None,
+        )
+    )
+    async with store.begin() as conn:
+        await bulk.change(conn, statement, delivery.c.id, [one.id for one in claimed])
+
+
 def give_back(store: Store, claimed: Collection[Claimed]) -> None:
     """The work is over: on SQLite its entities may be claimed again. (On PostgreSQL the settled row says so.)"""
     store.in_work.difference_update(one.entity for one in claimed)

@@ -106,12 +106,11 @@ class Engine:
                     over.clear()
                     await over.wait()
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_AT_ONCE):
-                    group.create_task(work())
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        # Not a task group: one batch that fails must not break off the other, which may be out at the target.
+        ended = await asyncio.gather(*(work() for _ in range(_AT_ONCE)), return_exceptions=True)
+        for failed in ended:
+            if isinstance(failed, BaseException):
+                raise failed
         return total
 
     async def drain_once(self, flow: str) -> dict[str, int]:
@@ -134,7 +133,11 @@ class Engine:
                 return {}
             failpoint("after-claim")
             async with self._renewed(claimed):
-                return await self._work(one, claimed, desk)
+                try:
+                    return await self._work(one, claimed, desk)
+                except BaseException:
+                    await asyncio.shield(claims.hand_back(self.store, claimed))
+                    raise
 
     async def _release_expired(self, flow: Flow) -> None:
         """Now and then: a holder that is gone is not gone for the first time in this second."""

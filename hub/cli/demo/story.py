@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hub.cli.demo.callbacks import Postman
@@ -139,6 +140,7 @@ class Story:
         )
         waiting = counts.get("waiting", 0)
         tell.prove(f"{waiting} wait for customers that are not approved yet", waiting == len(world.leads))
+        await stage.until("what salespeople are told", "orders-to-erp.back", _all_told)
         refused = await world.refused_order()
         tell.say(f"{refused['name']} was refused, and the salesperson reads why in the CRM:")
         tell.quote(str(refused.get("sync_msg__c")))
@@ -250,6 +252,11 @@ def _weather(struck: dict[str, int]) -> str:
     throttled, cut = struck.get("throttle", 0), struck.get("reset", 0)
     lost = struck.get("reset_after_commit", 0)
     return f"{throttled} calls were throttled, {cut} cut off, and {lost} answer lost after the commit"
+
+
+def _all_told(counts: Mapping[str, int]) -> bool:
+    """Whether nothing is owed to the CRM any more."""
+    return bool(counts) and not counts.get("pending") and not counts.get("working")
 
 
 def _at_rest(counts: dict[str, int]) -> int:

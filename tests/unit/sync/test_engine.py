@@ -659,3 +659,22 @@ async def test_foreign_rows_are_taken_out_or_held_where_the_mapping_says_so(
     await world.run()
     assert sorted(row["Product"] for row in world.erp_records("SalesOrder")[0]["Entries"]) == left
     assert (await state_of(world, "orders", "o1")).state == state
+
+
+async def test_a_batch_that_is_broken_off_is_in_doubt_at_once(store: Store, clock: ManualClock) -> None:
+    world = await customers(store, clock)
+    account(world, "a1")
+
+    def break_off(object: str, write: Write) -> Outcome | None:
+        raise RuntimeError("a bug in the connector")
+
+    world.erp.plan = break_off
+    await world.engine.read("customers")
+    with pytest.raises(RuntimeError, match="a bug"):
+        await world.engine.drain("customers")
+    assert (await state_of(world, "customers", "a1")).state == "doubt"
+    world.erp.plan = None
+    clock.advance(11)
+    await world.drain()
+    assert (await state_of(world, "customers", "a1")).state == "done"
+    assert len(world.erp_records("Customer")) == 1
