@@ -204,7 +204,8 @@ async def hand_back(store: Store, claimed: Collection[Claimed]) -> None:
         )
     )
     async with store.begin() as conn:
-        await bulk.change(conn, statement, delivery.c.id, [one.id for one in claimed])
+        # Only what is still ours: a lease that passed meanwhile may be another's by now.
+        await bulk.change(conn, statement, delivery.c.id, list(await still_held(conn, claimed)))
 
 
 def give_back(store: Store, claimed: Collection[Claimed]) -> None:

@@ -32,7 +32,9 @@ async def wake(conn: AsyncConnection, entities: Collection[int], now: int) -> in
     """These entities are there now: what waits for them, or owes a field to them, is due."""
     if not entities:
         return 0
-    rows = await bulk.fetch(conn, select(waiting.c.delivery), waiting.c.entity, entities)
+    # A refused record waits for what is said in the source, not for what stands in the target.
+    statement = select(waiting.c.delivery).where(waiting.c.field != RELATED)
+    rows = await bulk.fetch(conn, statement, waiting.c.entity, entities)
     return await _due_now(conn, {row[0] for row in rows}, now)
 
 

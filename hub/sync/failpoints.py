@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-NAMES = ("after-capture", "after-claim", "after-intent", "after-send", "before-settle", "after-settle", "after-inbox")
+NAMES = ("after-claim", "after-intent", "after-send", "before-settle", "after-settle")
 
 
 def failpoint(name: str) -> None:

@@ -8,7 +8,7 @@ from hub.connector.contract import Op, Write
 from hub.domain.clock import ManualClock
 from hub.domain.errors import InvalidInput
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.store import deliveries, identities, ledger
+from hub.store import claims, deliveries, identities, ledger
 from hub.store.engine import Store
 from hub.sync.flow import FirstSight, OnAdopt, Policy
 from hub.sync.why import why
@@ -678,3 +678,34 @@ async def test_a_batch_that_is_broken_off_is_in_doubt_at_once(store: Store, cloc
     await world.drain()
     assert (await state_of(world, "customers", "a1")).state == "done"
     assert len(world.erp_records("Customer")) == 1
+
+
+async def test_a_refused_order_is_revived_although_its_customer_arrived_after_the_refusal(
+    store: Store, clock: ManualClock
+) -> None:
+    world = await orders(store, clock)
+    account(world, "a1", tax_no=None)
+    await world.engine.read("customers")
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    await world.run("orders")
+    assert (await state_of(world, "orders", "o1")).state == "dead"
+    await world.drain("customers")
+    world.crm.put("Account", "a1", tax_no="T1")
+    await world.run("customers")
+    await world.drain("orders")
+    assert (await state_of(world, "orders", "o1")).state == "done"
+
+
+async def test_handing_back_leaves_what_another_holds(store: Store, clock: ManualClock) -> None:
+    if store.dialect == "sqlite":
+        return  # one process: nobody else can hold anything
+    world = await customers(store, clock)
+    account(world, "a1")
+    await world.engine.read("customers")
+    late = await claims.claim(store, "customers", limit=1, lease=1, holder="late")
+    clock.advance(2)
+    await claims.release_expired(store)
+    (now,) = await claims.claim(store, "customers", limit=1, lease=60, holder="now")
+    await claims.hand_back(store, late)
+    async with store.read() as conn:
+        assert now.id in await claims.still_held(conn, [now])
