@@ -106,22 +106,36 @@ async def upsert(
 
 
 async def update(
-    conn: AsyncConnection, table: Table, key: Sequence[str], columns: Sequence[str], rows: Sequence[Values]
+    conn: AsyncConnection,
+    table: Table,
+    key: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[Values],
+    *,
+    alike: Mapping[str, Any] | None = None,
+    sets: Mapping[str, str] | None = None,
 ) -> int:
     """Change `columns` of the rows with `key`; each row holds the values of the columns, then of the key.
 
-    No part of a key is null. Returns how many rows were changed. Of rows with the same key the last one wins.
+    `alike` are columns that become the same in all rows (column -> value), `sets` columns that are made from others
+    (column -> SQL). No part of a key is null. Returns how many rows were changed. Of rows with the same key the last
+    one wins.
     """
+    alike, sets = alike or {}, sets or {}
 
     def compile_() -> _Statement:
         types = [_type(table, name) for name in (*columns, *key)]
-        assign = ", ".join(f'"{name}" = v.c{at}' for at, name in enumerate(columns))
+        mark = "?" if conn.dialect.name == "sqlite" else "%s"
+        assign = [f'"{name}" = {mark}' for name in alike]
+        assign += [f'"{name}" = {value}' for name, value in sets.items()]
+        assign += [f'"{name}" = v.c{at}' for at, name in enumerate(columns)]
         where = " AND ".join(f'"{table.name}"."{name}" = v.c{at}' for at, name in enumerate(key, len(columns)))
         given = _rows_of(conn.dialect.name, types)
-        return _Statement(f'UPDATE "{table.name}" SET {assign} FROM {given} WHERE {where}', types)  # noqa: S608
+        return _Statement(f'UPDATE "{table.name}" SET {", ".join(assign)} FROM {given} WHERE {where}', types)  # noqa: S608
 
     rows = _last(rows, list(range(len(columns), len(columns) + len(key))))
-    return await _run(conn, ("update", table.name, tuple(columns), tuple(key)), compile_, rows)
+    name = ("update", table.name, tuple(columns), tuple(key), tuple(alike), tuple(sets.items()))
+    return await _run(conn, name, compile_, rows, tuple(alike.values()))
 
 
 async def delete(conn: AsyncConnection, table: Table, key: Sequence[str], rows: Sequence[Values]) -> int:
@@ -221,7 +235,14 @@ class _Statement:
         self.texts = [at for at, name in enumerate(types) if name == "text"]
 
 
-async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Statement], rows: Sequence[Values]) -> int:
+async def _run(
+    conn: AsyncConnection,
+    name: Values,
+    compile_: Callable[[], _Statement],
+    rows: Sequence[Values],
+    before: Values = (),
+) -> int:
+    """Run the statement of that name with `rows`; `before` are the parameters that stand in front of them."""
     if not rows:
         return 0
     memory: Memory = conn.sync_connection.get_execution_options()["bulk"]  # type: ignore[union-attr]
@@ -233,12 +254,12 @@ async def _run(conn: AsyncConnection, name: Values, compile_: Callable[[], _Stat
         if texts is None:
             result = await conn.exec_driver_sql(statement.one_by_one, _cleaned(rows, statement.texts))
         else:
-            result = await conn.exec_driver_sql(statement.sql, (_json(texts),))
+            result = await conn.exec_driver_sql(statement.sql, (*before, _json(texts)))
     else:
         arrays = tuple(
             _array(kind, column) for kind, column in zip(statement.types, zip(*rows, strict=True), strict=True)
         )
-        result = await conn.exec_driver_sql(statement.sql, arrays)
+        result = await conn.exec_driver_sql(statement.sql, (*before, *arrays))
     count = max(result.rowcount, 0)
     if name[0] == "insert":
         memory.added(name[1], count)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Update, case, exists, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.delivery import State
 from hub.store import bulk
 from hub.store.engine import Store
-from hub.store.tables import delivery, reservation
+from hub.store.tables import delivery, intent, reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +35,66 @@ class Claimed:
     captured: int
     delivered_revision: int | None
     token: int
-    intent: str | None
 
 
-async def release_expired(store: Store, flow: str | None = None) -> int:
-    """Hand back what is claimed by a holder whose lease has passed. An open intent means that a write may have left."""
-    now = store.clock.now()
-    statement = (
-        update(delivery)
-        .where(delivery.c.state == State.WORKING.value, delivery.c.lease_until < now)
-        .values(
-            state=case((delivery.c.intent.is_(None), State.PENDING.value), else_=State.DOUBT.value),
-            lease_until=None,
-            holder=None,
+class Watch:
+    """Finds claims whose holder is gone, and hands them back. Each process that works keeps one watch.
+
+    A lease is dead when it was not renewed for `lease` seconds of the watcher's own monotonic clock. Nobody's wall clock
+    is asked: one that is stepped would keep the dead alive, or kill the living.
+    """
+
+    def __init__(self, store: Store, *, lease: float) -> None:
+        self._store = store
+        self._lease = lease
+        self._seen: dict[str, dict[tuple[str, int], float]] = {}  # flow -> (holder, until) -> since when it stands
+
+    async def release_dead(self, flow: str) -> int:
+        """Hand back what was claimed under leases that stand still; returns how many deliveries that were."""
+        if self._store.dialect == "sqlite":
+            return 0  # whoever else had claimed something is gone with his process; see `void`
+        leased = (
+            select(delivery.c.holder, delivery.c.lease_until)
+            .where(delivery.c.flow == flow, delivery.c.lease_until.is_not(None))
+            .distinct()
         )
-    )
-    if flow is not None:
-        statement = statement.where(delivery.c.flow == flow)
-    async with store.begin() as conn:
-        result = await conn.execute(statement)
-        return int(result.rowcount)
+        async with self._store.read() as conn:
+            rows = (await conn.execute(leased)).all()
+        now = self._store.clock.monotonic()
+        before = self._seen.get(flow, {})
+        seen = self._seen[flow] = {(row[0], row[1]): before.get((row[0], row[1]), now) for row in rows}
+        released = 0
+        for (holder, until), since in seen.items():
+            if now - since >= self._lease:
+                dead = (delivery.c.flow == flow, delivery.c.holder == holder, delivery.c.lease_until == until)
+                async with self._store.begin() as conn:
+                    released += (await conn.execute(_handed_back().where(*dead))).rowcount
+        return released
 
 
-async def void_leases(store: Store) -> int:
-    """On start of the only process: nobody else can hold anything."""
-    statement = (
+def _handed_back() -> Update:
+    """Claimed becomes due again; an open intent means that a write may have left."""
+    return (
         update(delivery)
         .where(delivery.c.state == State.WORKING.value)
-        .values(
-            state=case((delivery.c.intent.is_(None), State.PENDING.value), else_=State.DOUBT.value),
-            lease_until=None,
-            holder=None,
-        )
+        .values(state=case((_has_intent(), State.DOUBT.value), else_=State.PENDING.value), lease_until=None, holder=None)
+    )
+
+
+def _has_intent() -> ColumnElement[bool]:
+    return exists().where(intent.c.delivery == delivery.c.id)
+
+
+async def void(store: Store) -> int:
+    """On start of the only process: nobody else can hold anything. What may have left is in doubt."""
+    left = (
+        update(delivery)
+        .where(delivery.c.id.in_(select(intent.c.delivery)), delivery.c.state != State.DOUBT.value)
+        .values(state=State.DOUBT.value, lease_until=None, holder=None)
     )
     async with store.begin() as conn:
-        result = await conn.execute(statement)
-        return int(result.rowcount)
+        in_doubt = (await conn.execute(left)).rowcount
+        return in_doubt + (await conn.execute(_handed_back())).rowcount
 
 
 # Literal, as in the index: a planner takes a partial index only for the condition that it was made with.
@@ -95,7 +119,6 @@ _RETURNED = (
     delivery.c.captured,
     delivery.c.delivered_revision,
     delivery.c.lease_token,
-    delivery.c.intent,
 )
 
 
@@ -125,7 +148,7 @@ async def claim(
         return await _claim_here(store, flow, limit, source_ids, resting)
     now = store.clock.now()
     other = delivery.alias("other")
-    busy = exists().where(other.c.entity == delivery.c.entity, other.c.lease_until > now)
+    busy = exists().where(other.c.entity == delivery.c.entity, other.c.lease_until.is_not(None))
     statement = (
         select(*_RETURNED)
         .where(delivery.c.flow == flow, _CLAIMABLE, delivery.c.due <= now, ~busy)
@@ -194,18 +217,14 @@ def _claimed(row: Any, token: int) -> Claimed:
 
 async def hand_back(store: Store, claimed: Collection[Claimed]) -> None:
     """The work was broken off: what may have left is in doubt, the rest is due again, without waiting for the lease."""
-    statement = (
-        update(delivery)
-        .where(delivery.c.state == State.WORKING.value)
-        .values(
-            state=case((delivery.c.intent.is_(None), State.PENDING.value), else_=State.DOUBT.value),
-            lease_until=None,
-            holder=None,
-        )
-    )
     async with store.begin() as conn:
         # Only what is still ours: a lease that passed meanwhile may be another's by now.
-        await bulk.change(conn, statement, delivery.c.id, list(await still_held(conn, claimed)))
+        mine = list(await still_held(conn, claimed))
+        if store.dialect == "sqlite":  # the rows were left as they were
+            left = update(delivery).where(_has_intent()).values(state=State.DOUBT.value)
+            await bulk.change(conn, left, delivery.c.id, mine)
+        else:
+            await bulk.change(conn, _handed_back(), delivery.c.id, mine)
 
 
 def give_back(store: Store, claimed: Collection[Claimed]) -> None:
@@ -238,13 +257,23 @@ async def still_held(conn: AsyncConnection, claimed: Collection[Claimed]) -> dic
     return {row[0]: row[2] for row in rows if tokens[row[0]] == row[1]}
 
 
-async def put_intents(conn: AsyncConnection, rows: Sequence[tuple[str, int]], *, until: int) -> None:
-    """Write down what is about to leave: (intent, delivery). Until then (epoch ms) its holder has time to answer for
-    it.
-    """
-    working = State.WORKING.value
-    columns = ("intent", "state", "lease_until")
-    await bulk.update(conn, delivery, ("id",), columns, [(intent, working, until, one) for intent, one in rows])
+async def put_intents(conn: AsyncConnection, rows: Sequence[tuple[int, int, str]]) -> None:
+    """Write down what is about to leave: (delivery, token of its lease, intent)."""
+    await bulk.insert(conn, intent, ("delivery", "token", "body"), rows)
+
+
+async def close_intents(conn: AsyncConnection, keys: Sequence[tuple[int, int]]) -> None:
+    """These (delivery, token) are answered."""
+    await bulk.delete(conn, intent, ("delivery", "token"), keys)
+
+
+async def intents(conn: AsyncConnection, ids: Collection[int]) -> dict[int, list[tuple[int, str]]]:
+    """The open intents of these deliveries, the oldest first: (token, intent)."""
+    statement = select(intent.c.delivery, intent.c.token, intent.c.body)
+    found: dict[int, list[tuple[int, str]]] = {}
+    for one, token, body in sorted(await bulk.fetch(conn, statement, intent.c.delivery, ids)):
+        found.setdefault(one, []).append((token, body))
+    return found
 
 
 async def reserve(conn: AsyncConnection, rows: Sequence[tuple[str, str, str, int, int]]) -> set[tuple[str, str, str]]:

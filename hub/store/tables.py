@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     Index,
     Integer,
     LargeBinary,
@@ -30,9 +31,15 @@ metadata = MetaData(
 )
 
 
-def _id() -> Column[int]:
-    return Column("id", BigInteger, primary_key=True, autoincrement=False)
+# SQLite keeps a table in the order of an INTEGER key; any other type would be a second tree beside it.
+_ID = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _id(name: str = "id") -> Column[int]:
+    return Column(name, _ID, primary_key=True, autoincrement=False)
+
+
+_SEAT = "CASE WHEN role = 'primary' AND tombstone IS NULL THEN 0 ELSE id END"
 
 # 'In system S, object O, the entity has id R.' A row exists from the first time a record is seen or referenced.
 identity = Table(
@@ -54,9 +61,18 @@ identity = Table(
     Column("revision", Integer, nullable=False, server_default="0"),
     Column("origin", Text, nullable=False),  # captured | referenced | created | adopted | linked | imported
     Column("created", BigInteger, nullable=False),
+    # In each place an entity has one live primary; aliases and tombstones stand behind it, each in a seat of its own.
+    Column("seat", BigInteger, Computed(_SEAT, persisted=True)),
     UniqueConstraint("system", "object", "record_id"),
-    Index("ix_identity_entity", "entity"),
-    Index("ix_identity_number", "system", "object", "number", postgresql_where=text("number IS NOT NULL")),
+    UniqueConstraint("entity", "system", "object", "facet", "seat"),  # serves look-ups by entity as well
+    Index(
+        "ix_identity_number",
+        "system",
+        "object",
+        "number",
+        postgresql_where=text("number IS NOT NULL"),
+        sqlite_where=text("number IS NOT NULL"),
+    ),
     Index(
         "ix_identity_parent",
         "parent",
@@ -64,22 +80,12 @@ identity = Table(
         sqlite_where=text("parent IS NOT NULL"),
     ),
 )
-Index(
-    "uq_identity_primary",
-    identity.c.entity,
-    identity.c.system,
-    identity.c.object,
-    identity.c.facet,
-    unique=True,
-    postgresql_where=text("role = 'primary' AND tombstone IS NULL"),
-    sqlite_where=text("role = 'primary' AND tombstone IS NULL"),
-)
 
 # What we know of a record's content: as last read, as last written by us, and what left without an answer.
 shadow = Table(
     "shadow",
     metadata,
-    Column("identity", BigInteger, primary_key=True, autoincrement=False),
+    _id("identity"),
     Column("seen", Text),  # JSON: fields in the system's own shape
     Column("seen_version", BigInteger),
     Column("seen_at", BigInteger),  # when the read was asked
@@ -118,7 +124,6 @@ delivery = Table(
     Column("lease_token", BigInteger, nullable=False, server_default="0"),  # only grows
     Column("lease_until", BigInteger),
     Column("holder", Text),
-    Column("intent", Text),  # JSON: the write that is about to leave, or has left
     Column("run", BigInteger),
     UniqueConstraint("flow", "source_id"),
 )
@@ -145,9 +150,21 @@ Index("ix_delivery_entity", delivery.c.entity)
 payload = Table(
     "payload",
     metadata,
-    Column("delivery", BigInteger, primary_key=True, autoincrement=False),
+    _id("delivery"),
     Column("body", Text, nullable=False),  # JSON: {"record": {...}, "related": {...}}
     Column("previous", Text),  # the last delivered record, for mappings that ask what changed
+)
+
+# Writes that are about to leave, or have left without an answer. A row of its own: it comes and goes with every write,
+# and the ledger's wide and much indexed row would be rewritten twice for it.
+intent = Table(
+    "intent",
+    metadata,
+    Column("delivery", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),  # of the lease under which it was written down
+    Column("body", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("delivery", "token"),
+    sqlite_with_rowid=False,
 )
 
 attempt = Table(
@@ -177,6 +194,7 @@ reservation = Table(
     Column("delivery", BigInteger, nullable=False, index=True),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("system", "object", "key"),
+    sqlite_with_rowid=False,
 )
 
 # A delivery waits for (or owes a field to) an entity that the target system does not have yet.
