@@ -34,12 +34,22 @@ NAMES = (
 )
 
 
-def _inert(name: str) -> None:
-    """Nothing is armed."""
+_strike: Callable[[str], None] | None = None
 
 
-def armed(text: str) -> Callable[[str], None]:
-    """What the environment asks for, as a function to pass names to. Raises ValueError for what it can't be."""
+def failpoint(name: str) -> None:
+    """Passing this place: ends or stops the process if it is the armed one, as often as it was told."""
+    if _strike is not None:
+        _strike(name)
+
+
+def arm(text: str) -> None:
+    """Arm one for the rest of this process's life. Raises ValueError for what it can't be."""
+    global _strike
+    _strike = _armed(text)
+
+
+def _armed(text: str) -> Callable[[str], None]:
     name, _, rest = text.partition(":")
     count, _, act = rest.partition(":")
     if name not in NAMES:
@@ -51,13 +61,13 @@ def armed(text: str) -> Callable[[str], None]:
 
     def strike(passing: str) -> None:
         nonlocal left
-        if passing != name:
-            return
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), sign)
+        if passing == name:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), sign)
 
     return strike
 
 
-failpoint: Callable[[str], None] = armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else _inert
+if os.environ.get(VARIABLE):
+    arm(os.environ[VARIABLE])
