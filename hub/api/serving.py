@@ -11,6 +11,7 @@ from hub.connector.contract import Receives
 from hub.runtime.service import Service
 from hub.runtime.signals import HINTS
 from hub.store import inbox
+from hub.sync.failpoints import failpoint
 
 
 def app_of(service: Service) -> Any:
@@ -23,7 +24,9 @@ def app_of(service: Service) -> Any:
     receivers = {name: connector for name, connector in connectors.items() if isinstance(connector, Receives)}
 
     async def commit(messages: list[inbox.Message]) -> None:
+        failpoint("before-store")
         await inbox.receive(hub.store, messages)
+        failpoint("after-store")
         hub.signals.wake(HINTS)
 
     settings = hub.config.api

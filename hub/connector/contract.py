@@ -6,14 +6,16 @@ The duties are those of the connector guide (`docs/connectors.md`); the conforma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from hub.connector.files import FileStream
 from hub.domain.outcome import Outcome
-from hub.domain.record import Change, Fields, Record, RowsWrite
+from hub.domain.record import Change, Fields, Record, RowsWrite, Value
 from hub.domain.schema import ObjectSchema
 
 Cursor = dict[str, Any]  # JSON; its meaning is the connector's own
@@ -262,4 +264,27 @@ class Writes(Protocol):
 class Receives(Protocol):
     def receive(self, request: WebhookRequest) -> Received:
         """Verify first, on the raw bytes, then decrypt and read. Raises WebhookRefused."""
+        ...
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """Files of records, as streams. A broken transfer is repeated whole: a new download, a new upload."""
+
+    def download(self, object: str, id: str, field: str, file: Value) -> AbstractAsyncContextManager[FileStream]:
+        """Open one file of a record: `file` is a value of its file field (of one with several: a member), as a read
+        gave it. Leaving the block ends the transfer.
+
+        Raises NotFound when the file is gone, CredentialsRefused, VendorError, TransportFailure; reading it raises what
+        FileStream says.
+        """
+        ...
+
+    async def upload(self, object: str, field: str, file: FileStream) -> Value:
+        """Hand a file over, sent once, and return the value by which a write puts it into the field.
+
+        What is uploaded and never written does no harm: unlike a write, an upload may be done again. Its value may live
+        for a short time only, so it belongs right before its write. Raises FileRefused for what the system does not
+        take (size, type), in its own words; else like `download`, and what reading the file raises.
+        """
         ...

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json as stdlib_json
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -107,6 +108,46 @@ class Response:
             return None
 
 
+class Streamed:
+    """An answer whose body is still to come: `pieces` of a file, or `whole` where it turns out to be an ordinary one.
+
+    `size` is the number of bytes to come, None where the server does not say.
+    """
+
+    def __init__(self, http: Http, answer: httpx.Response, where: str, asked: int, left: _Left, idle: float) -> None:
+        self.status = answer.status_code
+        self.headers = answer.headers
+        self.where = http.redact(where)
+        self._http = http
+        self._answer = answer
+        self._asked = asked
+        self._left = left
+        self._idle = idle
+
+    @property
+    def size(self) -> int | None:
+        length = self.headers.get("content-length", "")
+        # The length of a compressed body says nothing of the file's.
+        return int(length) if length.isdigit() and "content-encoding" not in self.headers else None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises TransportFailure when it breaks off."""
+        try:
+            async for piece in self._answer.aiter_bytes():
+                yield piece
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._http._failure(self.where, error, self._left, self._idle) from None
+
+    async def whole(self) -> Response:
+        """The answer with its whole body, within the client's limit for ordinary answers."""
+        try:
+            body = await self._http._body(self._answer, self.where)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._http._failure(self.where, error, self._left, self._idle) from None
+        now = self._http._clock.now()
+        return Response(self.status, self.headers, body, self._asked, now, self.where, self._http.redact)
+
+
 def exact_json(body: bytes | str) -> Any:
     """JSON without binary fractions: a number with a point or an exponent stays the text that it was written as."""
     return stdlib_json.loads(body, parse_float=str, parse_constant=_no_constant)
@@ -177,14 +218,15 @@ class Http:
         path: str,
         *,
         json: Any = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Response:
         """Send once and return whatever status came. `timeout` is seconds for the whole exchange.
 
-        Raises TransportFailure when no complete answer came, BadAnswer when it is longer than allowed.
+        A `content` in pieces is sent as they come; what they raise is raised. Raises TransportFailure when no complete
+        answer came, BadAnswer when it is longer than allowed.
         """
         total = self._timeout if timeout is None else timeout
         connect = min(self._connect_timeout, total)
@@ -248,6 +290,46 @@ class Http:
             return answer
 
         return await repeat(once, attempts=attempts, sleep=self._sleep)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Streamed]:
+        """Send once and give the answer before its body, for files of any size.
+
+        `timeout` is seconds that each piece may take, not the whole. Leaving the block lets the connection go, also in
+        mid-file. Raises TransportFailure.
+        """
+        idle = self._timeout if timeout is None else timeout
+        connect = min(self._connect_timeout, idle)
+        where = f"{method} {path.partition('?')[0]}"
+        asked = self._clock.now()
+        left = _Left()
+        try:
+            request = self._client.build_request(
+                method,
+                path,
+                content=content,
+                params=params,
+                headers=dict(headers or {}),
+                timeout=httpx.Timeout(idle, connect=connect, pool=connect),
+                extensions={"trace": left.trace},
+            )
+            answer = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._failure(where, error, left, idle) from None
+        self._logger.debug("%s -> %s, a stream", self.redact(where), answer.status_code)
+        try:
+            yield Streamed(self, answer, where, asked, left, idle)
+        finally:
+            await answer.aclose()
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -93,7 +93,7 @@ def _config(simulator: Simulator) -> uvicorn.Config:
     return uvicorn.Config(
         simulator,
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
         lifespan="off",
         log_config=None,
         log_level="warning",

@@ -155,6 +155,10 @@ class Simulator(ABC):
         """What goes out at this attempt (from 0), where the vendor signs or counts each one anew."""
         return body
 
+    def callback_address(self, url: str, content: bytes) -> str:
+        """Where this content goes, for vendors that put a signature into the query."""
+        return url
+
     def callback_accepted(self, response: httpx.Response) -> bool:
         """Whether the receiver's reply is the one the vendor expects."""
         return response.status_code == 200
@@ -175,6 +179,9 @@ class Simulator(ABC):
     # -- ASGI -----------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._routes(scope, receive, send)
+            return
         if scope["type"] != "http":
             return
         path = scope["path"]
@@ -283,7 +290,8 @@ class Simulator(ABC):
             for attempt, pause in enumerate((*self.callback_retries, None)):
                 try:
                     content = self.callback_content(body, attempt)
-                    if self.callback_accepted(await client.post(url, content=content, headers=headers)):
+                    address = self.callback_address(url, content)
+                    if self.callback_accepted(await client.post(address, content=content, headers=headers)):
                         self.counts["callback_accepted"] += 1
                         return
                 except httpx.HTTPError:

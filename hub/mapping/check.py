@@ -18,6 +18,7 @@ from hub.mapping.check_types import a
 from hub.mapping.check_unused import check_unused
 from hub.mapping.check_values import ValueChecker
 from hub.mapping.model import Each, Expr, FieldRule, FixedRows, MappingSpec, Ref, WhenChanges
+from hub.mapping.rename import told
 
 
 def check_mapping(mapping: MappingSpec, schemas: Schemas, *, kinds: Kinds | None = None) -> list[Problem]:
@@ -29,7 +30,7 @@ def check_mapping(mapping: MappingSpec, schemas: Schemas, *, kinds: Kinds | None
     """
     report = Report()
     _Checker(mapping, schemas, kinds or kinds_of([mapping], schemas, project=False), report).run()
-    return _in_order(report.problems)
+    return _in_order([told(problem, mapping.aliases) for problem in report.problems])
 
 
 def check_project(
@@ -46,7 +47,9 @@ def check_project(
     given = None if params is None else frozenset(params)
     used: set[str] = set()
     for mapping in mappings:
+        before = len(report.problems)
         used |= _Checker(mapping, schemas, kinds, report, given).run()
+        report.problems[before:] = [told(problem, mapping.aliases) for problem in report.problems[before:]]
     for name in sorted((given or frozenset()) - used):
         report.problems.append(Problem(f"The parameter {name} is used by no mapping", rule="unused", warning=True))
     check_circles(mappings, report)
@@ -123,7 +126,8 @@ class _Checker:
         if found is None:
             known = [object for known, object in self.schemas if known == system]
             if known:
-                self.report.error(place, f"{name}: {system} has no such object{did_you_mean(name, known)}", "object")
+                hint = did_you_mean(name, [*known, *self.mapping.names.of_system(system)])
+                self.report.error(place, f"{name}: {system} has no such object{hint}", "object")
             else:
                 systems = {known for known, _ in self.schemas}
                 message = f"{system}: nothing is known of this system's objects{did_you_mean(system, systems)}"
@@ -153,7 +157,8 @@ class _Checker:
             for name, path in related.where.items():
                 self.scope.read(path)
                 if schema is not None and name not in schema.fields and name != schema.id_field:
-                    hint = did_you_mean(name, schema.fields)
+                    aliases = self.mapping.names.of(self.mapping.source.system, schema.name)
+                    hint = did_you_mean(name, [*schema.fields, *aliases])
                     self.report.error(path.place, f"{name}: {schema.name} has no such field{hint}", "field")
             if related.id is None:
                 continue
@@ -203,7 +208,8 @@ class _Checker:
             return None
         spec = fields.get(rule.name)
         if spec is None:
-            hint = did_you_mean(rule.name, fields)
+            aliases = self.mapping.names.of(self.mapping.target.system, self.mapping.target.object)
+            hint = did_you_mean(rule.name, [*fields, *aliases])
             self.report.error(rule.place, f"{rule.name}: {owner} has no such field{hint}", "field")
         elif spec.computed:
             self.report.error(rule.place, f"{rule.name}: {owner} computes this field itself", "readonly")

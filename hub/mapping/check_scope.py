@@ -188,7 +188,8 @@ class Scope:
         return replace(known, what=path.text, many=known.many or related.many)
 
     def _unknown(self, path: Path, owner: str, fields: Mapping[str, Field]) -> Known:
-        names = [*fields, *self.mapping.related] if path.root == "scope" else list(fields)
+        names = [*fields, *self._aliases(path)]
+        names += self.mapping.related if path.root == "scope" else ()
         # A person who forgot `row.` or `record.` is told so before a look-alike is offered.
         schema = self.record
         if self.in_rows and path.root == "scope" and schema is not None and find(schema.fields, path.name, schema):
@@ -197,6 +198,12 @@ class Scope:
             hint = did_you_mean(path.name, names)
         self.report.error(path.place, f"{path.name}: {owner} has no such field{hint}", "field")
         return UNKNOWN
+
+    def _aliases(self, path: Path) -> Iterable[str]:
+        """What hub.yaml calls the fields of what a path reads, by names of the tenant's own."""
+        related = self.mapping.related.get(path.related or "")
+        source = self.mapping.source
+        return self.mapping.names.of(source.system, related.object if related else source.object)
 
 
 def fields_of(schema: ObjectSchema) -> Mapping[str, Field]:

@@ -21,6 +21,8 @@ _LITERAL = re.compile(r"""(?P<quote>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _LET = re.compile(_LITERAL.pattern + r"|(?<![\w.])let(?=\s*[.\[])")
 _CHAIN = re.compile(r"(?<![\w.])(record|row|let|param)\b((?:\s*\.\s*[^\W\d]\w*)*)(\s*\[)?")
 _MEMBER = re.compile(r"\.\s*([^\W\d]\w*)")
+_RENAMED = re.compile(_LITERAL.pattern + r"|" + _CHAIN.pattern.removesuffix(r"(\s*\[)?"))
+_VARIABLE = re.compile(r"\.\s*(?:exists|exists_one|all|filter|map)\s*\(\s*([^\W\d]\w*)\s*,")
 
 
 class NotCel(ValueError):
@@ -50,6 +52,26 @@ def uses(text: str) -> list[Use]:
             names = names[:-1]
         found.append(Use(chain[1], names, bool(chain[3]) or not names))
     return found
+
+
+def renamed(text: str, chain: Callable[[str, tuple[str, ...]], tuple[str, ...]], member: Callable[[str], str]) -> str:
+    """The expression with other names: `chain` gives those that follow a root, `member` the one that follows an index
+    or the variable of a comprehension. Literals stay.
+    """
+
+    def of_chain(found: re.Match[str]) -> str:
+        if found["quote"]:
+            return found[0]
+        root, names = found[2], tuple(_MEMBER.findall(found[3]))
+        changed = chain(root, names)
+        return found[0] if changed == names else ".".join((root, *changed))
+
+    def of_member(found: re.Match[str]) -> str:
+        return found[0] if found["quote"] else found["before"] + member(found["name"])
+
+    before = "|".join([r"\]", *(rf"(?<![\w.]){name}" for name in set(_VARIABLE.findall(text)))])
+    below = rf"{_LITERAL.pattern}|(?P<before>(?:{before})\s*\.\s*)(?P<name>[^\W\d]\w*)"
+    return re.sub(below, of_member, _RENAMED.sub(of_chain, text))
 
 
 def members(text: str) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,9 +53,13 @@ def invert(mapping: MappingSpec, schemas: Schemas | None = None) -> str:
 
     Paths swap sides, references are named by the key that was taken, tables that are one to one are turned round, and
     every field says its `owner` (the system that decided so far). Joins, calculations and their like become remarks.
-    With `schemas` by (system, object), rows get their key and fields that can't be written are remarked.
+    With `schemas` by (system, object), rows get their key and fields that can't be written are remarked. A tenant's
+    generated names are written as hub.yaml calls them.
     """
-    return "\n".join(_Draft(mapping, schemas or {}).lines()) + "\n"
+    text = "\n".join(_Draft(mapping, schemas or {}).lines()) + "\n"
+    for alias in mapping.aliases:
+        text = re.sub(rf"(?<![\w.]){re.escape(alias.real)}(?!\w)", alias.name.replace("\\", r"\\"), text)
+    return text
 
 
 @dataclass(slots=True)

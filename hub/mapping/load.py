@@ -28,31 +28,36 @@ from hub.mapping.model import (
     WriteBack,
     WriteBackValue,
 )
+from hub.mapping.names import Names
 from hub.mapping.overlay import merge
+from hub.mapping.rename import rename
 
 Find = Callable[[str], tuple[str, str]]
 """Finds the mapping that `extends:` names: its text and file name. Raises NotFound."""
 
 
-def load(text: str, file: str, *, find: Find | None = None) -> MappingSpec:
-    """The mapping in `text`, with what it extends merged in.
+def load(text: str, file: str, *, find: Find | None = None, names: Names | None = None) -> MappingSpec:
+    """The mapping in `text`, with what it extends merged in, and the tenant's own names put in.
 
     Raises InvalidInput with every problem of the writing (not of the schemas: that is `check`).
     """
-    spec, problems = read(text, file, find=find)
+    spec, problems = read(text, file, find=find, names=names)
     errors = [problem for problem in problems if not problem.warning]
     if spec is None or errors:
         raise InvalidInput(f"{file} can't be used as a mapping.", errors, hint="mend the lines named here")
     return spec
 
 
-def read(text: str, file: str, *, find: Find | None = None) -> tuple[MappingSpec | None, list[Problem]]:
+def read(
+    text: str, file: str, *, find: Find | None = None, names: Names | None = None
+) -> tuple[MappingSpec | None, list[Problem]]:
     """The mapping as far as it could be read, and what is wrong with it."""
     problems: list[Problem] = []
     node = document(text, file, problems, find=find)
     if node is None:
         return None, problems
-    return build(node, problems), problems
+    spec = build(node, problems)
+    return rename(spec, names, problems) if spec is not None and names else spec, problems
 
 
 def document(text: str, file: str, problems: list[Problem], *, find: Find | None = None) -> Node | None:

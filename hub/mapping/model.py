@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from hub.domain.errors import Place
+from hub.mapping.names import Alias, Names
 
 Constant: TypeAlias = "str | int | bool | Decimal | None"
 Root: TypeAlias = Literal["scope", "record", "row", "rows", "let", "param", "related"]
@@ -420,7 +421,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class MappingSpec:
-    """A whole mapping file."""
+    """A whole mapping file. `names` are the tenant's own names that were put in, `aliases` those that it uses."""
 
     name: str
     entity: str
@@ -447,3 +448,5 @@ class MappingSpec:
     lookups: Mapping[str, Table] = field(default_factory=dict)
     tests: tuple[Case, ...] = ()
     extends: str | None = None
+    names: Names = field(default_factory=Names)
+    aliases: tuple[Alias, ...] = ()

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from hub.connector.contract import Connector
 from hub.domain.errors import HubError, InvalidInput, NotFound, Place, Problem
 from hub.mapping.document import Node, parse
+from hub.mapping.names import Names
 from hub.mapping.reader import nearest
+from hub.runtime.aliases import read_names
 from hub.runtime.secrets import Secrets, environment
 from hub.runtime.settings import TOP, ApiSettings, FlowSettings, RetentionSettings, StoreSettings
 from hub.runtime.validate import validate
@@ -64,6 +66,7 @@ class Config:
     flows: Mapping[str, FlowConfig]
     params: Mapping[str, Any]
     retention: RetentionSettings
+    names: Names = field(default_factory=Names)
     warnings: list[Problem] = field(default_factory=list)
 
     @property
@@ -168,6 +171,7 @@ class _Reader:
         }
         flows = {name: flow for name, item in self._named(node, "flows") if (flow := self._flow(name, item, node))}
         params = self._params(node)
+        names = read_names(node.at("names"), node.at("systems"), self._problems)
         if store is None or api is None or retention is None:
             return None
         return Config(
@@ -179,6 +183,7 @@ class _Reader:
             flows=flows,
             params=params,
             retention=retention,
+            names=names,
             warnings=[problem for problem in self._problems if problem.warning],
         )
 

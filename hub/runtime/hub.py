@@ -42,10 +42,10 @@ class Hub:
         cls, config: Config, *, installed: Installed | None = None, clock: Clock | None = None
     ) -> AsyncIterator[Hub]:
         """The hub of this configuration; closed when the block ends. Raises StoreError."""
-        clock = clock or SystemClock()
-        store = await Store.open(config.store_url, clock=clock)
+        store = await Store.open(config.store_url, clock=clock or SystemClock())
         try:
-            project = Project(config, installed, clock=clock, snapshots=StoredSnapshots(store))
+            # The store's clock for all: on PostgreSQL it is the database's, whatever machine this is.
+            project = Project(config, installed, clock=store.clock, snapshots=StoredSnapshots(store))
             try:
                 yield cls(config, store, project)
             finally:

@@ -18,7 +18,9 @@ from hub.domain.schema import ObjectSchema
 from hub.mapping import load
 from hub.mapping.check import check_project
 from hub.mapping.model import MappingSpec
+from hub.mapping.names import Names
 from hub.mapping.reader import nearest
+from hub.runtime.aliases import unused
 from hub.runtime.config import Config, FlowConfig
 from hub.runtime.connectors import Installed
 from hub.runtime.offline import offline_kit
@@ -129,7 +131,7 @@ class Project:
         return self._mappings
 
     def _load(self, flow: FlowConfig, problems: list[Problem]) -> MappingSpec | None:
-        spec, found = read_mapping(flow.mapping_file, shown=flow.settings.mapping)
+        spec, found = read_mapping(flow.mapping_file, shown=flow.settings.mapping, names=self.config.names)
         problems += found
         return spec
 
@@ -153,6 +155,7 @@ class Project:
         schemas = await self.schemas(specs.values(), problems)
         params = {name for flow in self.config.flows.values() for name in flow.settings.params}
         problems += check_project(list(specs.values()), schemas, params=params | set(self.config.params))
+        problems += unused(self.config.names, {alias for spec in specs.values() for alias in spec.aliases})
         return schemas
 
     async def known_schemas(
@@ -223,8 +226,13 @@ def _of_catalogue(connector: Connector, object: str) -> ObjectSchema | None:
         return None
 
 
-def read_mapping(file: Path, *, shown: str | None = None) -> tuple[MappingSpec | None, list[Problem]]:
-    """A mapping file as far as it can be read, with what is wrong with its writing. Raises NotFound."""
+def read_mapping(
+    file: Path, *, shown: str | None = None, names: Names | None = None
+) -> tuple[MappingSpec | None, list[Problem]]:
+    """A mapping file as far as it can be read, with what is wrong with its writing; the tenant's `names` are put in.
+
+    Raises NotFound.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -232,7 +240,7 @@ def read_mapping(file: Path, *, shown: str | None = None) -> tuple[MappingSpec |
     except OSError as error:
         hint = nearest(file.name, [item.name for item in file.parent.glob("*.yaml")]) if file.parent.is_dir() else None
         raise NotFound(f"The mapping {file} can't be read: {error.strerror}.", hint=hint) from error
-    return load.read(text, shown or str(file))
+    return load.read(text, shown or str(file), names=names)
 
 
 def beside(mapping: Path) -> Callable[[str], str]:

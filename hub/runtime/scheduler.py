@@ -11,6 +11,7 @@ from hub.runtime.hub import Hub
 from hub.runtime.signals import SCHEDULES
 from hub.runtime.triggers import Trigger, of_flow
 from hub.store import flows, schedules
+from hub.sync.failpoints import failpoint
 
 log = logging.getLogger("hub.scheduler")
 
@@ -83,6 +84,7 @@ class Scheduler:
         """Begin what is due; seconds until there is reason to look again."""
         store = self._hub.store
         for row in await schedules.claim(store, holder=self._holder, lease=_LEASE, limit=20):
+            failpoint("after-schedule-claim")
             task = self._runs[row.name] = asyncio.create_task(self._run(row), name=row.name)
             task.add_done_callback(self._ended)
         due = await schedules.next_due(store)

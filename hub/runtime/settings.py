@@ -151,4 +151,4 @@ class RetentionSettings(Section):
     runs: Seconds = Field(default=90 * 86400.0, description="History of runs.")
 
 
-TOP = ("store", "api", "systems", "params", "flows", "retention")
+TOP = ("store", "api", "systems", "params", "names", "flows", "retention")

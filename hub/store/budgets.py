@@ -1,48 +1,104 @@
-"""What of a vendor's quota is spent: one row a window, shared by all processes."""
+"""What of a vendor's limits is used: rows by account, limit and window, shared by all processes."""
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.store import bulk
 from hub.store.engine import Store
 from hub.store.tables import budget
 
 _KEY = ("system", "name", "window")
+_LOCK = 0x4255_4447  # 'BUDG': who asks for calls of one account takes turns
 
 
-async def grant(store: Store, system: str, name: str, window: int, *, want: int, limit: int) -> int:
-    """Spend up to `want` calls of the window that begins at `window` (epoch ms). Returns how many it may be.
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One limit as who asks sees it: `amount` calls may stand in its windows from `since` on.
 
-    Taken in slices, so that a call costs no transaction. The row is held while it is looked at: all processes together
-    never get more than `limit`.
+    What is granted is counted in the window that begins at `window` (epoch ms).
     """
-    here = (budget.c.system == system, budget.c.name == name, budget.c.window == window)
+
+    name: str
+    amount: int
+    window: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`count` calls of every limit that was asked; with none, `short` is the limit that refused.
+
+    `used` are the windows of each limit, the oldest first: (begin, calls).
+    """
+
+    count: int
+    short: Ask | None = None
+    used: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+
+async def take(
+    store: Store, account: str, asks: Sequence[Ask], *, want: int, least: int = 1, back: Sequence[tuple[Ask, int]] = ()
+) -> Grant:
+    """Take up to `want` calls, at least `least` or none, of all these limits at once.
+
+    `back` returns what of an earlier slice was not used. Two processes that ask at the same time go in turn: each
+    would else see what was used before the other, and take the same calls.
+    """
     async with store.begin() as conn:
-        await bulk.insert(conn, budget, (*_KEY, "used"), [(system, name, window, 0)], ignore=True)
-        used = (await conn.execute(select(budget.c.used).where(*here).with_for_update())).scalar_one()
-        granted = max(0, min(want, limit - used))
-        if granted:
-            await conn.execute(update(budget).where(*here).values(used=budget.c.used + granted))
-    return int(granted)
+        if store.dialect == "postgresql":
+            await conn.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(account))))
+        returned = [(account, ask.name, ask.window, -count) for ask, count in back if count]
+        await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), returned, sets=_ADD)
+        used = await _windows(conn, account, asks)
+        left = {ask: ask.amount - sum(calls for _, calls in used[ask.name]) for ask in asks}
+        short = min(asks, key=lambda ask: left[ask])
+        count = min(want, left[short])
+        if count < least:
+            return Grant(0, short, used)
+        taken = [(account, ask.name, ask.window, count) for ask in asks]
+        await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), taken, sets=_ADD)
+        for ask in asks:
+            if ask.window not in dict(used[ask.name]):  # a new window: now and then, old ones are taken out
+                old = (budget.c.system == account, budget.c.name == ask.name, budget.c.window < ask.since)
+                await conn.execute(delete(budget).where(*old))
+    return Grant(count, None, used)
 
 
-async def give_back(store: Store, system: str, name: str, window: int, count: int) -> None:
-    """Return what of a slice was not used."""
-    here = (budget.c.system == system, budget.c.name == name, budget.c.window == window)
+_ADD = {"used": 'CASE WHEN "budget"."used" + excluded."used" < 0 THEN 0 ELSE "budget"."used" + excluded."used" END'}
+
+
+async def _windows(conn: AsyncConnection, account: str, asks: Sequence[Ask]) -> dict[str, list[tuple[int, int]]]:
+    counted = or_(*(and_(budget.c.name == ask.name, budget.c.window >= ask.since) for ask in asks))
+    statement = select(budget.c.name, budget.c.window, budget.c.used).where(budget.c.system == account, counted)
+    found: dict[str, list[tuple[int, int]]] = {ask.name: [] for ask in asks}
+    for name, window, calls in (await conn.execute(statement.order_by(budget.c.window))).all():
+        found[name].append((window, calls))
+    return found
+
+
+async def give_back(store: Store, account: str, back: Sequence[tuple[Ask, int]]) -> None:
+    """Return what of slices was not used."""
+    rows = [(account, ask.name, ask.window, -count) for ask, count in back if count]
+    if rows:
+        async with store.begin() as conn:
+            await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), rows, sets=_ADD)
+
+
+async def spend_all(store: Store, account: str, asks: Sequence[Ask]) -> None:
+    """The vendor says that these are spent, whatever we counted: others use the same account."""
     async with store.begin() as conn:
-        await conn.execute(update(budget).where(*here).values(used=budget.c.used - count))
+        rows = [(account, ask.name, ask.window, ask.amount) for ask in asks]
+        await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), rows)
 
 
-async def spend_all(store: Store, system: str, name: str, window: int, limit: int) -> None:
-    """The vendor says that the window is spent, whatever we counted: others use the same account."""
-    async with store.begin() as conn:
-        await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), [(system, name, window, limit)])
-
-
-async def used(store: Store, system: str) -> dict[tuple[str, int], int]:
-    """What is spent, by name and window."""
-    statement = select(budget.c.name, budget.c.window, budget.c.used).where(budget.c.system == system)
+async def used(store: Store, account: str) -> dict[tuple[str, int], int]:
+    """What is used, by name and window."""
+    statement = select(budget.c.name, budget.c.window, budget.c.used).where(budget.c.system == account)
     async with store.read() as conn:
         return {(row[0], row[1]): row[2] for row in (await conn.execute(statement)).all()}
 

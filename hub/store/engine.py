@@ -20,6 +20,7 @@ from hub.domain.clock import Clock, SystemClock
 from hub.domain.errors import StoreError
 from hub.domain.ids import IdSource
 from hub.store import bulk
+from hub.store.database_clock import DatabaseClock
 from hub.store.errors import explain, is_driver_error
 from hub.store.lock import FileLock
 from hub.store.upgrade.steps import Step, upgrade_schema
@@ -131,7 +132,9 @@ class Store:
             pool_pre_ping=True,
             connect_args={"connect_timeout": 10, "application_name": "crm-hub"},
         )
-        return cls(_name(address), engine, engine, clock or SystemClock(), lock=None, scratch=None)
+        if clock is None or isinstance(clock, SystemClock):
+            clock = DatabaseClock(clock or SystemClock())
+        return cls(_name(address), engine, engine, clock, lock=None, scratch=None)
 
     async def _prepare(self, create: bool) -> None:
         async with self.begin() as conn:
@@ -188,6 +191,8 @@ class Store:
     @asynccontextmanager
     async def _shared(self) -> AsyncIterator[AsyncConnection]:
         async with self._transaction(self._writer) as conn:
+            if isinstance(self.clock, DatabaseClock) and self.clock.stale:
+                await self.clock.look(conn)
             yield conn
         await self._analyze(self._memory.take_stale())
 

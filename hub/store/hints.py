@@ -87,6 +87,14 @@ async def postpone(store: Store, conn: AsyncConnection, taken: Sequence[Hint], *
     await bulk.update(conn, hint, (*_KEY, "revision"), ("due", "attempts", "error"), rows)
 
 
+async def hand_back(store: Store, taken: Sequence[Hint]) -> None:
+    """The fetch was broken off: due again at once, without waiting for the lease."""
+    now = store.clock.now()
+    rows = [(now, one.system, one.object, one.record_id, one.revision) for one in taken]
+    async with store.begin() as conn:
+        await bulk.update(conn, hint, (*_KEY, "revision"), ("due",), rows)
+
+
 async def next_due(store: Store) -> int | None:
     """When the next hint is due (epoch ms)."""
     async with store.read() as conn:

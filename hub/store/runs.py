@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from sqlalchemy import delete, func, or_, select, update
 
-from hub.domain.errors import NotFound
+from hub.domain.errors import NotFound, StoreError
 from hub.store.engine import Store
 from hub.store.tables import run
+
+log = logging.getLogger("hub.runs")
+
+BEAT = 5.0  # seconds between two signs of life
+SILENT = 60.0  # seconds without one, after which a run's process is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,30 @@ async def beat(store: Store, id_: int, counts: str) -> None:
     """It is alive, and has done so much (JSON)."""
     async with store.begin() as conn:
         await conn.execute(update(run).where(run.c.id == id_).values(beat=store.clock.now(), counts=counts))
+
+
+@contextlib.asynccontextmanager
+async def alive(store: Store, id_: int, counts: Callable[[], str]) -> AsyncIterator[None]:
+    """Give a sign of life every few seconds while the block runs, however long one page of it may take.
+
+    `counts` tells (JSON) what is done so far.
+    """
+
+    async def beating() -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            try:
+                await beat(store, id_, counts())
+            except StoreError as error:  # the next beat tries again; the run's own work tells if it lasts
+                log.warning("run %d could not give a sign of life: %s", id_, error.message)
+
+    task = asyncio.create_task(beating())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def finish(store: Store, id_: int, *, state: str, counts: str, error: str | None = None) -> None:

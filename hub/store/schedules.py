@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import NotFound
 from hub.store import bulk
@@ -65,29 +66,58 @@ def _differs(planned: Planned, known: Schedule) -> bool:
     return (planned.flow, planned.kind, planned.trigger) != (known.flow, known.kind, known.trigger)
 
 
-async def claim(store: Store, *, holder: str, lease: float, limit: int = 10) -> list[Schedule]:
-    """Take due schedules under a lease of `lease` seconds.
+# A flow never overlaps with itself: while one of its schedules is held, its others wait.
+_OTHER = schedule.alias("other")
 
-    A flow never overlaps with itself: while one of its schedules is held, its others wait.
-    Schedulers take turns: worker 1 and worker 2 see `read` and `sweep` of one flow due, and each would take one.
+_CLAIM_LOCK = 0x4352_4D53  # 'CRMS': claims of all processes take turns
+
+
+def _claimable(now: int) -> tuple[ColumnElement[bool], ...]:
+    held = exists().where(_OTHER.c.flow == schedule.c.flow, _OTHER.c.lease_until > now)
+    return schedule.c.next_due.is_not(None), schedule.c.paused.is_(False), ~held
+
+
+async def claim(store: Store, *, holder: str, lease: float, limit: int = 10, flow: str | None = None) -> list[Schedule]:
+    """Take due schedules (of one flow) under a lease of `lease` seconds.
+
+    Processes take turns: 1 and 2 see `read` and `sweep` of one flow due, and each would take one.
     """
     now = store.clock.now()
-    other = schedule.alias("other")
-    running = exists().where(other.c.flow == schedule.c.flow, other.c.lease_until > now)
-    due = (schedule.c.next_due <= now, schedule.c.paused.is_(False), ~running)
+    statement = _ALL.where(*_claimable(now), schedule.c.next_due <= now).order_by(schedule.c.next_due)
+    if flow is not None:
+        statement = statement.where(schedule.c.flow == flow)
     async with store.begin() as conn:
-        if store.dialect == "postgresql":
-            await conn.exec_driver_sql('LOCK TABLE "schedule" IN SHARE ROW EXCLUSIVE MODE')
-        rows = (await conn.execute(_ALL.where(*due).order_by(schedule.c.next_due))).all()
+        await _in_turn(store, conn)
         firsts: dict[str, Schedule] = {}
-        for one in (Schedule(*row) for row in rows):
+        for one in (Schedule(*row) for row in (await conn.execute(statement)).all()):
             firsts.setdefault(one.flow, one)
-        until = now + int(lease * 1000)
-        taken = list(firsts.values())[:limit]
-        leases = [(one.lease_token + 1, until, holder, one.name) for one in taken]
-        await bulk.update(conn, schedule, ("name",), ("lease_token", "lease_until", "holder"), leases)
-        fresh = await bulk.fetch(conn, _ALL, schedule.c.name, [one.name for one in taken])
-    return [Schedule(*row) for row in fresh]
+        return await _take(conn, list(firsts.values())[:limit], holder, now + int(lease * 1000))
+
+
+async def hold(store: Store, flow: str, *, holder: str, lease: float) -> Schedule | None:
+    """Take a flow for a person, whether it is due or not; None while somebody reads it, or if it has no schedule.
+
+    `hand_back` ends it, and leaves the schedule's time as it was.
+    """
+    now = store.clock.now()
+    async with store.begin() as conn:
+        await _in_turn(store, conn)
+        rows = [Schedule(*row) for row in (await conn.execute(_ALL.where(schedule.c.flow == flow))).all()]
+        if any(one.lease_until is not None and one.lease_until > now for one in rows):
+            return None
+        taken = await _take(conn, rows[:1], holder, now + int(lease * 1000))
+    return taken[0] if taken else None
+
+
+async def _in_turn(store: Store, conn: AsyncConnection) -> None:
+    if store.dialect == "postgresql":
+        await conn.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
+
+
+async def _take(conn: AsyncConnection, rows: Sequence[Schedule], holder: str, until: int) -> list[Schedule]:
+    leases = [(one.lease_token + 1, until, holder, one.name) for one in rows]
+    await bulk.update(conn, schedule, ("name",), ("lease_token", "lease_until", "holder"), leases)
+    return [replace(one, lease_token=one.lease_token + 1, lease_until=until, holder=holder) for one in rows]
 
 
 async def renew(store: Store, held: Schedule, *, lease: float) -> bool:
@@ -110,6 +140,14 @@ async def finish(store: Store, held: Schedule, *, next_due: int, run: int | None
         "holder": None,
     }
     return await _if_held(store, held, values)
+
+
+async def hand_back(store: Store, held: Schedule) -> bool:
+    """Give the schedule back as it was taken: what is due is due to everybody, at once.
+
+    False: the lease was lost to somebody else.
+    """
+    return await _if_held(store, held, {"lease_until": None, "holder": None})
 
 
 async def _if_held(store: Store, held: Schedule, values: dict[str, int | None]) -> bool:
@@ -157,10 +195,16 @@ async def listing(store: Store, *, flow: str | None = None) -> list[Schedule]:
 
 
 async def next_due(store: Store) -> int | None:
-    """When the next schedule can be claimed (epoch ms): due, not paused, not held."""
-    now = store.clock.now()
-    free = or_(schedule.c.lease_until.is_(None), schedule.c.lease_until <= now)
-    statement = select(schedule.c.next_due).where(schedule.c.paused.is_(False), free, schedule.c.next_due.is_not(None))
+    """When the next schedule can be claimed (epoch ms): not paused, not held, none of its flow held."""
+    statement = select(func.min(schedule.c.next_due)).where(*_claimable(store.clock.now()))
     async with store.read() as conn:
-        found = (await conn.execute(statement.order_by(schedule.c.next_due).limit(1))).scalar()
+        found = (await conn.execute(statement)).scalar()
     return int(found) if found is not None else None
+
+
+async def due(store: Store) -> list[str]:
+    """The flows that somebody could read now."""
+    now = store.clock.now()
+    statement = select(schedule.c.flow).distinct().where(*_claimable(now), schedule.c.next_due <= now)
+    async with store.read() as conn:
+        return sorted((await conn.execute(statement)).scalars())

@@ -48,6 +48,7 @@ async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair], *, lea
         until = store.clock.now() + int(lease * 1000)
         rows = [(orjson.dumps(body).decode(), one) for one, body in bodies.items()]
         await claims.put_intents(conn, rows, until=until)
+        failpoint("before-intent")
     failpoint("after-intent")
     return leaving
 
@@ -127,6 +128,7 @@ async def _operate(flow: Flow, pairs: Sequence[Pair]) -> None:
         and task.intent.actions[1:]
     ]
     while waiting:
+        failpoint("before-operate")
         batch = [
             Write(Op.OPERATION, task.target_id, operation=names[0], options=flow.write_options)
             for task, names in waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,11 +14,11 @@ from hub.domain.record import Change, ChangeKind, Fields, Record
 from hub.store import cursors, flows, hints, identities, runs, scans
 from hub.store.engine import Store
 from hub.sync.capture import Captured, Seen, capture
+from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.payload import of
 
 LIVE, BULK = 0, 1
-_BEAT_EVERY = 2.0  # seconds
 
 Progress = Callable[[int], None]
 
@@ -64,7 +65,6 @@ class Reader:
         self._flow = flow
         self._source = flow.source.connector
         self._fields = flow.source_fields
-        self._beaten = store.clock.monotonic()
 
     async def read(
         self,
@@ -85,10 +85,11 @@ class Reader:
         report = RunReport(run, self._flow.name, kind)
         try:
             started = await flows.started(self._store, self._flow.name)
-            for stream in streams(self._flow)[: 1 if full else None]:
-                await self._read_stream(stream, report, started, full=full, since=since, progress=progress)
-            if full:
-                await self._absent(report, started)
+            async with runs.alive(self._store, run, lambda: _books(report)):
+                for stream in streams(self._flow)[: 1 if full else None]:
+                    await self._read_stream(stream, report, started, full=full, since=since, progress=progress)
+                if full:
+                    await self._absent(report, started)
         except HubError as error:
             await runs.finish(self._store, run, state="failed", counts=_books(report), error=str(error))
             raise
@@ -135,20 +136,14 @@ class Reader:
                     await cursors.put(
                         conn, self._flow.name, name, None if done else page.cursor, self._store.clock.now()
                     )
+                failpoint("before-capture")
+            failpoint("after-capture")
             report.counts.add(counts)
             if progress is not None:
                 progress(len(page.changes))
             position = page.cursor
             if not page.more:
                 return
-            await self._beat(report)
-
-    async def _beat(self, report: RunReport) -> None:
-        """Show now and then that the run is alive, and how far it is."""
-        now = self._store.clock.monotonic()
-        if now - self._beaten >= _BEAT_EVERY:
-            self._beaten = now
-            await runs.beat(self._store, report.run, _books(report))
 
     def _detail_fields(self, stream: Stream) -> frozenset[str]:
         """Only who the master is: the rows themselves are read with it."""
@@ -248,6 +243,8 @@ class Reader:
         started = await flows.started(self._store, self._flow.name)
         async with self._store.begin() as conn:
             counts = await capture(self._store, conn, self._flow, seen, started=started, lane=LIVE, run=report.run)
+            failpoint("before-capture")
+        failpoint("after-capture")
         report.counts.add(counts)
 
     async def _absent(self, report: RunReport, started: int) -> None:
@@ -311,6 +308,8 @@ async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500)
     """
     taken = await hints.take(store, limit=limit)
     groups: dict[tuple[str, str], list[hints.Hint]] = {}
+    if taken:
+        failpoint("after-hints-taken")
     for one in taken:
         groups.setdefault((one.system, one.object), []).append(one)
     for (system, object_name), group in groups.items():
@@ -323,6 +322,10 @@ async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500)
             async with store.begin() as conn:
                 await hints.postpone(store, conn, group, error=str(error))
             continue
+        except asyncio.CancelledError:
+            await hints.hand_back(store, taken)
+            raise
+        failpoint("after-hints-fetched")
         async with store.begin() as conn:
             await hints.settle(conn, group)
     return len(taken)

@@ -185,6 +185,7 @@ class Settler:
             await deliveries.settle(conn, rows)
             await self._after_delivery(conn, mine)
             await waits.wake(conn, batch.ready, self._store.clock.now())
+            failpoint("in-settle")
         return counts
 
     def _note(self, batch: _Batch, work: Work, task: Task) -> None:

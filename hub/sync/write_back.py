@@ -20,6 +20,7 @@ from hub.domain.record import Fields
 from hub.store import claims, deliveries, identities
 from hub.store.engine import Store
 from hub.sync.deliver import send
+from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.work import Work
 
@@ -97,6 +98,7 @@ async def _tell(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> 
         bodies = await deliveries.payloads(conn, [one.id for one in claimed])
     writes = [Write(Op.UPDATE, one.source_id, orjson.loads(bodies[one.id][0])["record"]) for one in claimed]
     outcomes = await send(flow.source, flow.source_schema.name, writes)
+    failpoint("after-tell")
     now = store.clock.now()
     rows: list[tuple[Any, ...]] = []
     attempts: list[tuple[Any, ...]] = []
@@ -134,4 +136,5 @@ async def _tell(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> 
                 if one.id in held
             ],
         )
+    failpoint("after-told")
     return len(claimed)

@@ -1,1 +1,1 @@
-"""Chaos: the hub's processes are killed, paused and lied to while the world changes, and a checker lays the ground truth side by side."""
+"""Chaos: the hub's processes are killed, paused and lied to while the world changes; then a checker compares."""

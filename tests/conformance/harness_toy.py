@@ -29,6 +29,9 @@ class ToyHarness(Harness):
     find_op = "^find$"
     step_ops: ClassVar[Mapping[str, str]] = {"publish": "^publish$"}
     detail = ("line", "note")
+    file = "paper"
+    upload_op = "^upload$"
+    download_op = "^file$"
 
     @property
     def manifest(self) -> Manifest:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -28,13 +29,14 @@ from hub.connector.contract import (
     WebhookRequest,
     Write,
 )
+from hub.connector.files import FileStream
 from hub.connector.http import Response
 from hub.connector.kit import Kit
 from hub.connector.redaction import Redactor
 from hub.connector.tokens import Token
 from hub.domain.errors import CredentialsRefused, HubError, NotFound, VendorError
 from hub.domain.outcome import Outcome, OutcomeKind
-from hub.domain.record import Change, Fields, Record
+from hub.domain.record import Change, Fields, Record, Value
 from hub.domain.schema import ObjectSchema
 from tests.conformance.harness_toy import ToyHarness
 from tests.conformance.toy.connector import ToyConnector, ToySettings
@@ -447,6 +449,36 @@ class RefusesWithoutAHint(ToyConnector):
             raise CredentialsRefused(error.message) from None
 
 
+class DropsTheLastPiece(ToyConnector):
+    async def upload(self, object: str, field: str, file: FileStream) -> Value:
+        pieces = [piece async for piece in file]
+        return await super().upload(object, field, FileStream(file.name, _these(pieces[:-1]), type=file.type))
+
+
+class TakesHalfAFile(ToyConnector):
+    @asynccontextmanager
+    async def download(self, object: str, id: str, field: str, file: Value) -> AsyncIterator[FileStream]:
+        async with super().download(object, id, field, file) as found:
+            pieces: list[bytes] = []
+            with suppress(HubError):
+                pieces.extend([piece async for piece in found])
+            yield FileStream(found.name, _these(pieces))
+
+
+class UploadsTwice(ToyConnector):
+    async def upload(self, object: str, field: str, file: FileStream) -> Value:
+        kept = [piece async for piece in file]
+        try:
+            return await super().upload(object, field, FileStream(file.name, _these(kept)))
+        except HubError:
+            return await super().upload(object, field, FileStream(file.name, _these(kept)))
+
+
+async def _these(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
 MUTANTS: list[tuple[type[ToyConnector], str]] = [
     (CallsSilenceNotExecuted, "write_unknown_after_answer_lost_after_commit"),
     (CallsSilenceNotExecuted, "write_unknown_after_reset_after_commit"),
@@ -528,6 +560,9 @@ MUTANTS: list[tuple[type[ToyConnector], str]] = [
     (CallsSilenceNotExecuted, "write_unknown_after_http_500"),
     (CallsSilenceNotExecuted, "write_unknown_after_malformed"),
     (CallsSilenceNotExecuted, "write_unknown_after_commit_after_answer_lost"),
+    (DropsTheLastPiece, "files_come_back_byte_for_byte"),
+    (TakesHalfAFile, "broken_downloads_are_no_files"),
+    (UploadsTwice, "failing_uploads_raise_typed_errors"),
 ]
 
 

@@ -58,6 +58,14 @@ async def test_hints_of_a_taker_that_died_are_due_again(store: Store, clock: Man
     assert len(await hints.take(store, limit=10)) == 1
 
 
+async def test_hints_of_a_fetch_that_was_broken_off_are_due_at_once(store: Store) -> None:
+    await put(store, A, B)
+    taken = await hints.take(store, limit=10)
+    assert await settle(store, taken[:1]) == 1
+    await hints.hand_back(store, taken)
+    assert [one.record_id for one in await hints.take(store, limit=10)] == [taken[1].record_id]
+
+
 async def test_what_could_not_be_fetched_waits_longer_each_time(store: Store, clock: ManualClock) -> None:
     await put(store, A)
     waits = []

@@ -47,7 +47,7 @@ async def test_a_flow_never_overlaps_with_itself(store: Store, clock: ManualCloc
     first = await schedules.claim(store, holder="a", lease=60)
     assert [one.flow for one in first] == ["orders", "other"]
     assert await schedules.claim(store, holder="b", lease=60) == []
-    assert await schedules.next_due(store) == NOW
+    assert await schedules.next_due(store) is None  # whoever waits for its sweep need not look again and again
     assert await schedules.finish(store, first[0], next_due=NOW + 60_000, run=7, missed=2)
     [second] = await schedules.claim(store, holder="b", lease=60)
     assert second.name != first[0].name
@@ -65,6 +65,30 @@ async def test_a_lease_that_was_lost_writes_nothing(store: Store, clock: ManualC
     assert not await schedules.finish(store, late, next_due=0)
     assert not await schedules.renew(store, late, lease=60)
     assert await schedules.finish(store, taken, next_due=NOW + 120_000)
+
+
+async def test_a_schedule_that_is_handed_back_is_due_to_everybody_at_once(store: Store) -> None:
+    await schedules.sync(store, [planned(), planned("other/read", "other")])
+    [mine] = await schedules.claim(store, holder="a", lease=60, flow="orders")
+    assert await schedules.due(store) == ["other"]
+    assert await schedules.hand_back(store, mine)
+    assert await schedules.due(store) == ["orders", "other"]
+    [theirs] = await schedules.claim(store, holder="b", lease=60, flow="orders")
+    assert (theirs.next_due, theirs.lease_token) == (NOW, mine.lease_token + 1)
+    assert not await schedules.hand_back(store, mine)
+
+
+async def test_a_person_and_a_schedule_never_read_a_flow_at_the_same_time(store: Store, clock: ManualClock) -> None:
+    await schedules.sync(store, [planned(first=NOW + 60_000), planned("orders/sweep", first=NOW + 60_000)])
+    held = await schedules.hold(store, "orders", holder="person", lease=300)
+    assert held is not None
+    assert await schedules.hold(store, "orders", holder="another", lease=300) is None
+    clock.advance(61)
+    assert await schedules.claim(store, holder="a", lease=60) == []
+    assert await schedules.hand_back(store, held)
+    [taken] = await schedules.claim(store, holder="a", lease=60)
+    assert taken.next_due == NOW + 60_000
+    assert await schedules.hold(store, "nothing", holder="person", lease=300) is None
 
 
 async def test_what_fell_due_while_paused_is_made_up_for_once(store: Store, clock: ManualClock) -> None:
@@ -106,6 +130,26 @@ async def test_runs_of_a_dead_process_are_interrupted(store: Store, clock: Manua
     assert (await runs.get(store, dead)).state == "interrupted"
     assert (await runs.get(store, alive)).state == "running"
     assert await runs.interrupt(store) == 1
+
+
+async def test_a_run_gives_signs_of_life_however_long_a_page_takes(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "BEAT", 0.01)
+    run = await runs.start(store, "orders", kind="read", cause="schedule")
+    clock.advance(600)
+    beaten = asyncio.Event()
+
+    def counts() -> str:
+        beaten.set()
+        return '{"read": 1}'
+
+    async with runs.alive(store, run, counts):
+        await asyncio.wait_for(beaten.wait(), 10)
+        beaten.clear()
+        await asyncio.wait_for(beaten.wait(), 10)  # the one before it is written
+    assert await runs.interrupt(store, silent_for=runs.SILENT) == 0
+    assert (await runs.get(store, run)).counts == {"read": 1}
 
 
 async def test_runs_are_listed_the_newest_first(store: Store, clock: ManualClock) -> None:

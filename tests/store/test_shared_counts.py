@@ -1,4 +1,4 @@
-"""Budgets, running numbers, lookup tables, tenants, the audit, schemas."""
+"""Running numbers, lookup tables, tenants, the audit, schemas."""
 
 from __future__ import annotations
 
@@ -9,26 +9,10 @@ import pytest
 
 from hub.domain.clock import ManualClock
 from hub.domain.errors import InvalidInput, WrongTenant
-from hub.store import audit, budgets, lookups, sequences, snapshots, systems
+from hub.store import audit, lookups, sequences, snapshots, systems
 from hub.store.engine import Store
 
 AT = int(datetime(2026, 11, 30, 20, 0, tzinfo=UTC).timestamp() * 1000)
-
-
-async def test_all_together_never_get_more_than_the_budget(store: Store) -> None:
-    granted = await asyncio.gather(*(budgets.grant(store, "crm", "day", 0, want=30, limit=100) for _ in range(10)))
-    assert sum(granted) == 100
-    assert await budgets.grant(store, "crm", "day", 0, want=1, limit=100) == 0
-    assert await budgets.grant(store, "crm", "day", 1, want=1, limit=100) == 1
-    await budgets.give_back(store, "crm", "day", 0, 5)
-    assert await budgets.used(store, "crm") == {("day", 0): 95, ("day", 1): 1}
-
-
-async def test_a_vendor_that_says_spent_is_believed(store: Store) -> None:
-    await budgets.spend_all(store, "crm", "day", 0, 100)
-    assert await budgets.grant(store, "crm", "day", 0, want=5, limit=100) == 0
-    assert await budgets.purge(store, 1) == 1
-    assert await budgets.used(store, "crm") == {}
 
 
 async def draw(store: Store, pattern: str, now: int = AT, tz: str = "UTC") -> str:

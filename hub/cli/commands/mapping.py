@@ -249,7 +249,7 @@ def _specs(project: Project, names: list[str]) -> dict[str, tuple[Path, MappingS
     found, problems = {}, []
     for name in names or list(project.config.flows):
         file = _file(project, name)
-        spec, wrong = read_mapping(file, shown=_shown(project, file))
+        spec, wrong = read_mapping(file, shown=_shown(project, file), names=project.config.names)
         problems += [problem for problem in wrong if not problem.warning]
         if spec is not None:
             found[name] = (file, spec)

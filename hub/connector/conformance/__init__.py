@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from hub.connector.conformance import cases_fault, cases_read, cases_schema, cases_token, cases_webhook, cases_write
+from hub.connector.conformance import (
+    cases_fault,
+    cases_file,
+    cases_read,
+    cases_schema,
+    cases_token,
+    cases_webhook,
+    cases_write,
+)
 from hub.connector.conformance.bench import Bench, Broken, bench
 from hub.connector.conformance.harness import Harness
 from hub.connector.faults import FaultKind
@@ -61,6 +69,7 @@ def cases() -> tuple[Case, ...]:
         *_named("When things fail", _FAULT),
         *_named("Log-ins", _TOKEN),
         *_named("Webhooks", _WEBHOOK),
+        *_named("Files", _FILE),
     )
 
 
@@ -173,4 +182,9 @@ _WEBHOOK: tuple[Run, ...] = (
     cases_webhook.stale_webhook_is_refused,
     cases_webhook.replayed_webhook_is_recognised,
     cases_webhook.garbage_webhook_is_refused,
+)
+_FILE: tuple[Run, ...] = (
+    cases_file.files_come_back_byte_for_byte,
+    cases_file.broken_downloads_are_no_files,
+    cases_file.failing_uploads_raise_typed_errors,
 )

@@ -18,6 +18,7 @@ from hub.connector.contract import (
     Finds,
     GetAnswer,
     GetKind,
+    HasFiles,
     Op,
     Page,
     ReadRequest,
@@ -123,6 +124,14 @@ class Bench:
         connector = connector or self.connector
         if not isinstance(connector, Writes):
             broken(_LACKS.format("Writes"))
+        return connector
+
+    def files(self, connector: Connector | None = None) -> HasFiles | None:
+        """The connector if it carries files; None: the cases of files do not concern it."""
+        connector = connector or self.connector
+        if not isinstance(connector, HasFiles):
+            return None
+        must(self.harness.file and self.harness.upload_op and self.harness.download_op, "the harness names no files")
         return connector
 
     async def schema(self) -> ObjectSchema:

@@ -7,7 +7,7 @@ from typing import get_args
 from pydantic import SecretStr
 
 from hub.connector.conformance.bench import Bench, must
-from hub.connector.contract import Finding, Finds, Reads, Receives, Writes
+from hub.connector.contract import Finding, Finds, HasFiles, Reads, Receives, Writes
 from hub.domain.errors import NotFound
 from hub.domain.schema import Field, FieldType, ObjectSchema
 
@@ -140,5 +140,6 @@ def _sane_powers(schema: ObjectSchema, bench: Bench) -> None:
     writes = can.create or can.update or can.delete or can.operations
     must(not writes or isinstance(connector, Writes), f"{schema.name} can be written, the connector can't write")
     must(not can.webhooks or isinstance(connector, Receives), f"{schema.name} has webhooks that nobody receives")
+    must(not can.files or isinstance(connector, HasFiles), f"{schema.name} has files that nobody carries")
     must(isinstance(connector, Reads) == isinstance(connector, Finds), "who reads also finds, and the reverse")
     must(min(can.write_batch, can.get_batch, can.find_batch) >= 1, f"{schema.name}: a batch holds at least one")

@@ -36,6 +36,9 @@ class Harness(ABC):
     text_length: int = 50
     step_ops: ClassVar[Mapping[str, str]] = {}  # step -> regular expression of its call
     detail: tuple[str, str] | None = None  # (detail object, its master field), for `children`
+    file: str = ""  # the file field, for connectors with files
+    upload_op: str = ""
+    download_op: str = ""
 
     @property
     @abstractmethod

@@ -100,7 +100,9 @@ async def _explain(call: Call, params: ExplainParams) -> Explained:
 async def _diff(call: Call, params: DiffParams) -> Differences:
     engine = await call.hub.working(params.flow)
     flow, store = engine.flow(params.flow), call.hub.store
-    old, new = load.load(params.old, params.old_file), load.load(params.new, params.new_file)
+    names = call.hub.config.names
+    old = load.load(params.old, params.old_file, names=names)
+    new = load.load(params.new, params.new_file, names=names)
     schemas = {
         (flow.source.name, flow.source_schema.name): flow.source_schema,
         (flow.target.name, flow.target_schema.name): flow.target_schema,

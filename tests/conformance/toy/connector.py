@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr
@@ -28,13 +29,14 @@ from hub.connector.contract import (
     WebhookRequest,
     Write,
 )
+from hub.connector.files import FileStream, file_of, multipart
 from hub.connector.http import BadAnswer, Response, TransportFailure, repeat
 from hub.connector.kit import Kit
 from hub.connector.tokens import Token
 from hub.connector.webhook import hmac_sha256, read_json, require_recent, same
 from hub.domain.errors import CredentialsRefused, HubError, VendorError
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
-from hub.domain.record import Change, ChangeKind, Fields, Record
+from hub.domain.record import Change, ChangeKind, Fields, Record, Value
 from hub.domain.schema import ObjectSchema
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ note:
   title: code
   number: code
   modified: changed
-  can: [create, update, delete, sees_deletes, webhooks]
+  can: [create, update, delete, sees_deletes, webhooks, files]
   steps: [publish]
   batch: {write: 3, get: 10, find: 10}
   settles_within: 2
@@ -55,6 +57,7 @@ note:
     code: text required unique length=60 | Code
     body: text length=40 | Text
     amount: money scale=2 | Amount
+    paper: file | Paper
     state: enum options=draft:Draft,published:Published readonly | State
     changed: datetime wire=epoch_ms computed | Changed
 line:
@@ -173,6 +176,23 @@ class ToyConnector:
                     done = Outcome(OutcomeKind.OK, id=write.id) if "save" in write.done else next(saved)
                     outcomes.append(await self._publish(write, done))
         return outcomes
+
+    @asynccontextmanager
+    async def download(self, object: str, id: str, field: str, file: Value) -> AsyncIterator[FileStream]:
+        token = await self._tokens.token()
+        async with self._http.stream("GET", f"/file/{file}", headers=_bearer(token)) as answer:
+            if answer.status != 200:
+                self._answer(await answer.whole())
+            yield file_of(answer)
+
+    async def upload(self, object: str, field: str, file: FileStream) -> Value:
+        form = multipart(file.bounded(1_000_000, "the toy"))
+        headers = {**_bearer(await self._tokens.token()), **form.headers}
+        response = await self._http.send("POST", "/upload", content=form.content, headers=headers)
+        answered = self._answer(response)
+        if not isinstance(answered.get("file"), str):
+            raise BadAnswer(f"{response.where} answered without a file: {response.excerpt()}")
+        return str(answered["file"])
 
     def receive(self, request: WebhookRequest) -> Received:
         at, sign = request.headers.get("x-toy-at", ""), request.headers.get("x-toy-sign", "")

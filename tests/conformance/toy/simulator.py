@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from hub.connector.forms import FormPart, form_parts
 from hub.connector.simulator import Simulator, answer
 from hub.connector.table import Row, Table
 from hub.connector.webhook import hmac_sha256
@@ -29,6 +31,7 @@ class ToySimulator(Simulator):
         self.secret = "s3cret/of the toy"
         self.hook_secret = "hook-secret-of-the-toy"
         self.issued: list[str] = []
+        self.files: dict[str, FormPart] = {}
         self._valid: dict[str, float] = {}
         self._last = 0
         self.tables["note"] = Table(indexed=("code",), ordered=("changed",))
@@ -45,10 +48,12 @@ class ToySimulator(Simulator):
             Route("/save", self._save, methods=["POST"]),
             Route("/publish", self._publish, methods=["POST"]),
             Route("/remove", self._remove, methods=["POST"]),
+            Route("/upload", self._upload, methods=["POST"]),
+            Route("/file/{id}", self._file, methods=["GET"]),
         ]
 
     def op_of(self, method: str, path: str, body: bytes) -> str:
-        return path[1:]
+        return path[1:].partition("/")[0]
 
     def settings(self) -> dict[str, Any]:
         return {"url": self.base_url, "secret": self.secret, "hook_secret": self.hook_secret}
@@ -67,7 +72,16 @@ class ToySimulator(Simulator):
     def put(self, id: str | None, fields: Row, *, actor: str = "api") -> str:
         """Create or change a note by the vendor's rules. Raises ValueError with the refusal."""
         before = None if id is None else self.table("note").get(id)
-        row = {"id": id, "body": None, "amount": None, "state": "draft", "deleted": False, **(before or {}), **fields}
+        row = {
+            "id": id,
+            "body": None,
+            "amount": None,
+            "paper": None,
+            "state": "draft",
+            "deleted": False,
+            **(before or {}),
+            **fields,
+        }
         if not row.get("code"):
             raise ValueError("E10 code is required")
         if any(other["id"] != id for other in self.table("note").equal("code", row["code"]) if not other["deleted"]):
@@ -172,6 +186,23 @@ class ToySimulator(Simulator):
             return _no("E30 no such note", 404)
         self.tombstone(id)
         return answer({"id": id})
+
+    async def _upload(self, request: Request) -> Response:
+        if refusal := self._refusal(request):
+            return refusal
+        (part,) = form_parts(request.headers["content-type"], await request.body())
+        id = f"f{len(self.files) + 1}"
+        self.files[id] = part
+        return answer({"file": id})
+
+    async def _file(self, request: Request) -> Response:
+        if refusal := self._refusal(request):
+            return refusal
+        part = self.files.get(request.path_params["id"])
+        if part is None:
+            return _no("E30 no such file", 404)
+        disposition = f"attachment; filename*=UTF-8''{quote(part.filename or '')}"
+        return Response(part.content, media_type=part.type, headers={"Content-Disposition": disposition})
 
     def _refusal(self, request: Request) -> Response | None:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")

@@ -1,0 +1,65 @@
+"""One clock for all who share a database."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+
+from hub.domain.clock import ManualClock, SystemClock
+from hub.store import schedules
+from hub.store.database_clock import DatabaseClock
+from hub.store.engine import Store
+from tests.conftest import POSTGRES
+
+
+class WrongClock(SystemClock):
+    """A machine whose clock is an hour ahead."""
+
+    def now(self) -> int:
+        return super().now() + 3_600_000
+
+
+def _theirs() -> int:
+    with psycopg.connect(POSTGRES) as conn:
+        row = conn.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_lease_expires_by_the_databases_clock(postgres_url: str) -> None:
+    """procrastinate-org/procrastinate#307, #740; riverqueue/river#1258: not by whatever a host believes."""
+    ahead = await Store.open(postgres_url, clock=WrongClock())
+    right = await Store.open(postgres_url)
+    try:
+        assert abs(ahead.clock.now() - right.clock.now()) < 1000
+        assert abs(right.clock.now() - _theirs()) < 1000
+        await schedules.sync(right, [schedules.Planned("f/read", "f", "read", "{}", right.clock.now())])
+        assert len(await schedules.claim(right, holder="b", lease=60)) == 1
+        assert await schedules.claim(ahead, holder="a", lease=60) == []
+    finally:
+        await ahead.close()
+        await right.close()
+
+
+async def test_a_clock_that_somebody_sets_changes_nothing(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await Store.open(postgres_url)
+    try:
+        before = store.clock.now()
+        monkeypatch.setattr(time, "time_ns", lambda: 0)
+        assert 0 <= store.clock.now() - before < 5000
+    finally:
+        await store.close()
+
+
+async def test_a_tests_own_clock_is_left_alone(postgres_url: str) -> None:
+    clock = ManualClock()
+    store = await Store.open(postgres_url, clock=clock)
+    assert store.clock is clock
+    await store.close()
+
+
+def test_until_the_database_has_spoken_the_machines_clock_counts() -> None:
+    clock = DatabaseClock(ManualClock(5))
+    assert (clock.now(), clock.stale) == (5, True)
