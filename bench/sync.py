@@ -262,17 +262,18 @@ def _with_life(db: sqlite3.Connection, page: list[Record], first: int) -> None:
     work = [(key, _translated(orjson.loads(body)["record"])) for key, body in due]
     with db:
         db.executemany(
-            "UPDATE delivery SET state = 'working', intent = ?, lease_until = ? WHERE id = ?",
-            [(orjson.dumps([{"op": "create", "at": _now(), "f": fields}]).decode(), 0, key) for key, fields in work],
+            "INSERT INTO intent (delivery, token, body) VALUES (?, 1, ?)",
+            [(key, orjson.dumps([{"op": "create", "at": _now(), "f": fields}]).decode()) for key, fields in work],
         )
     settled = [_settled(fields, key) for key, fields in work]
     with db:
         _insert_settled(db, settled)
         db.executemany(
-            "UPDATE delivery SET state = 'done', intent = NULL, lease_until = NULL, since = ?, delivered_revision = 1,"
+            "UPDATE delivery SET state = 'done', since = ?, delivered_revision = 1,"
             " fingerprint = 'abcdef0123456789' WHERE id = ?",
             [(_now(), key) for key, _ in work],
         )
+        db.executemany("DELETE FROM intent WHERE delivery = ?", [(key,) for key, _ in work])
 
 
 _DELIVERY = (

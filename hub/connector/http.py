@@ -17,6 +17,7 @@ import httpx
 import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from hub.connector import fence
 from hub.connector.redaction import Redactor
 from hub.domain.clock import Clock
 from hub.domain.errors import HubError, QuotaSpent, Unreachable, VendorError
@@ -43,12 +44,15 @@ _NEVER_LEFT = (
 class TransportFailure(Unreachable):
     """No answer. `sent=False`: the request never left; `sent=True`: it left, and nobody knows what became of it."""
 
-    def __init__(self, message: str, *, sent: bool, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, sent: bool, hint: str | None = None, passed: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+        self.passed = passed  # it is our own lease that did not last, and no fault of the system's
 
     def outcome(self) -> Outcome:
         """What a write reports of this failure: DOWN if it never left, UNKNOWN otherwise."""
+        if self.passed:
+            return Outcome(OutcomeKind.NOT_EXECUTED, failure=Failure(self.message, code="lease"), retry_after=0.0)
         kind = OutcomeKind.UNKNOWN if self.sent else OutcomeKind.DOWN
         return Outcome(kind, failure=Failure(self.message, code="transport"))
 
@@ -225,8 +229,9 @@ class Http:
     ) -> Response:
         """Send once and return whatever status came. `timeout` is seconds for the whole exchange.
 
-        A `content` in pieces is sent as they come; what they raise is raised. Raises TransportFailure when no complete
-        answer came, BadAnswer when it is longer than allowed.
+        A `content` in pieces is sent as they come; what they raise is raised. Inside a claim (see `fence`) nothing is
+        sent whose answer might come after its lease has passed. Raises TransportFailure when no complete answer came,
+        BadAnswer when it is longer than allowed.
         """
         total = self._timeout if timeout is None else timeout
         connect = min(self._connect_timeout, total)
@@ -237,7 +242,7 @@ class Http:
         where = f"{method} {path.partition('?')[0]}"
         asked = self._clock.now()
         started = self._clock.monotonic()
-        left = _Left()
+        left = _Left(total)
         try:
             request = self._client.build_request(
                 method,
@@ -254,6 +259,8 @@ class Http:
                     body = await self._body(answer, where)
                 finally:
                     await answer.aclose()
+        except fence.LeasePassed as error:
+            raise TransportFailure(f"{where} was not sent: {error}", sent=False, passed=True) from None
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise self._failure(where, error, left, total) from None
         took = self._clock.monotonic() - started
@@ -277,9 +284,10 @@ class Http:
         """Like `send`, for what may be repeated: reads and log-ins. 429 and 5xx are repeated, then a VendorError."""
 
         async def once() -> Response:
-            answer = await self.send(
-                method, path, json=json, content=content, params=params, headers=headers, timeout=timeout
-            )
+            with fence.lifted():
+                answer = await self.send(
+                    method, path, json=json, content=content, params=params, headers=headers, timeout=timeout
+                )
             if answer.status == 429 or answer.status >= 500:
                 raise VendorError(
                     f"{answer.where} answered {answer.status}: {answer.excerpt()}",
@@ -311,7 +319,7 @@ class Http:
         connect = min(self._connect_timeout, idle)
         where = f"{method} {path.partition('?')[0]}"
         asked = self._clock.now()
-        left = _Left()
+        left = _Left(None)
         try:
             request = self._client.build_request(
                 method,
@@ -374,13 +382,16 @@ class _Left:
     Exception types alone can't tell: our own time-out may strike while the connection is still being made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needs: float | None) -> None:
         self.traced = False
         self.sent = False
+        self._needs = needs  # seconds that the claim's lease must still last; None: it is a read, which does no harm
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         self.traced = True
         if event.endswith("send_request_headers.started"):
+            if self._needs is not None:
+                fence.prove(self._needs)
             self.sent = True
 
 

@@ -40,8 +40,8 @@ class Claimed:
 class Watch:
     """Finds claims whose holder is gone, and hands them back. Each process that works keeps one watch.
 
-    A lease is dead when it was not renewed for `lease` seconds of the watcher's own monotonic clock. Nobody's wall clock
-    is asked: one that is stepped would keep the dead alive, or kill the living.
+    A lease is dead when it was not renewed for `lease` seconds of the watcher's own monotonic clock. Nobody's wall
+    clock is asked: one that is stepped would keep the dead alive, or kill the living.
     """
 
     def __init__(self, store: Store, *, lease: float) -> None:
@@ -77,7 +77,12 @@ def _handed_back() -> Update:
     return (
         update(delivery)
         .where(delivery.c.state == State.WORKING.value)
-        .values(state=case((_has_intent(), State.DOUBT.value), else_=State.PENDING.value), lease_until=None, holder=None)
+        .values(
+            state=case((_has_intent(), State.DOUBT.value), else_=State.PENDING.value),
+            lease_token=delivery.c.lease_token + 1,  # whoever had it can neither renew nor settle
+            lease_until=None,
+            holder=None,
+        )
     )
 
 
@@ -170,8 +175,9 @@ async def claim(
             conn,
             delivery,
             ("id",),
-            ("state", "lease_token", "lease_until", "holder"),
-            [(State.WORKING.value, one.token, until, holder, one.id) for one in taken],
+            ("lease_token",),
+            [(one.token, one.id) for one in taken],
+            alike={"state": State.WORKING.value, "lease_until": until, "holder": holder},
         )
     return taken
 
@@ -232,19 +238,12 @@ def give_back(store: Store, claimed: Collection[Claimed]) -> None:
     store.in_work.difference_update(one.entity for one in claimed)
 
 
-async def renew(store: Store, claimed: Collection[Claimed], *, lease: float) -> None:
-    """Move the lease of what is still held by these tokens."""
-    if store.dialect == "sqlite":
-        return
-    until = store.clock.now() + int(lease * 1000)
+async def renew(store: Store, claimed: Collection[Claimed], *, lease: float) -> bool:
+    """Move the lease of what is still held by these tokens. False: none of it is."""
+    until = {"lease_until": store.clock.now() + int(lease * 1000)}
     async with store.begin() as conn:
-        await bulk.update(
-            conn,
-            delivery,
-            ("id", "lease_token"),
-            ("lease_until",),
-            [(until, one.id, one.token) for one in claimed],
-        )
+        keys = [(one.id, one.token) for one in claimed]
+        return await bulk.update(conn, delivery, ("id", "lease_token"), (), keys, alike=until) > 0
 
 
 async def still_held(conn: AsyncConnection, claimed: Collection[Claimed]) -> dict[int, int]:

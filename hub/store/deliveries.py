@@ -160,23 +160,60 @@ SETTLE_COLUMNS = (
     "due",
     "since",
     "attempts",
-    "intent",
     "delivered_revision",
     "delivered_version",
     "fingerprint",
-    "refetch",
-    "lease_until",
-    "holder",
-    "lease_token",
 )
+
+_OVER = {"refetch": False, "lease_until": None, "holder": None}
+
+# The token moves on, so that whoever looked at the row before this finds that it holds nothing.
+_NEXT_TOKEN = {"lease_token": '"delivery"."lease_token" + 1'}
 
 
 async def settle(conn: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write down where each delivery stands: `SETTLE_COLUMNS`, then id and lease token.
+    """Write down where each delivery stands: `SETTLE_COLUMNS`, then id and lease token."""
+    await bulk.update(conn, delivery, ("id", "lease_token"), SETTLE_COLUMNS, rows, alike=_OVER, sets=_NEXT_TOKEN)
 
-    The token moves on, so that whoever looked at the row before this finds that it holds nothing.
+
+async def settle_delivered(
+    conn: AsyncConnection,
+    keys: Sequence[tuple[int, int, int]],
+    *,
+    state: State,
+    reason: str | None,
+    message: str | None,
+    fingerprint: str,
+    now: int,
+) -> int:
+    """These (id, lease token, revision) are delivered as they were captured, and nothing moved meanwhile.
+
+    Returns how many were: what was captured again, or taken over by somebody else, is left alone.
     """
-    await bulk.update(conn, delivery, ("id", "lease_token"), SETTLE_COLUMNS, rows)
+    alike = {
+        **_OVER,
+        "state": state.value,
+        "reason": reason,
+        "message": message,
+        "since": now,
+        "attempts": 0,
+        "fingerprint": fingerprint,
+    }
+    sets = {**_NEXT_TOKEN, "delivered_revision": '"delivery"."revision"', "delivered_version": '"delivery"."version"'}
+    return await bulk.update(conn, delivery, ("id", "lease_token", "revision"), (), keys, alike=alike, sets=sets)
+
+
+async def doubt(conn: AsyncConnection, ids: Collection[int], due: int) -> None:
+    """A late worker's writes reached the target after all: their fate is to be found out, by who works on them or
+    next.
+    """
+    worked_on = delivery.c.state == State.WORKING.value
+    statement = update(delivery).values(
+        state=case((worked_on, delivery.c.state), else_=State.DOUBT.value),
+        revision=delivery.c.revision + 1,
+        due=due,
+    )
+    await bulk.change(conn, statement, delivery.c.id, ids)
 
 
 ATTEMPT_COLUMNS = (
@@ -222,7 +259,7 @@ async def deliver_again(conn: AsyncConnection, flow: str, source_ids: Collection
     statement = (
         update(delivery)
         .where(delivery.c.flow == flow, delivered)
-        .values(state=State.PENDING.value, due=now, attempts=0)
+        .values(state=State.PENDING.value, revision=delivery.c.revision + 1, due=now, attempts=0)
     )
     await bulk.change(conn, statement, delivery.c.source_id, source_ids)
 

@@ -72,20 +72,21 @@ async def wake_lookups(conn: AsyncConnection, table: str, keys: Collection[str],
 
 async def wake_blocked(conn: AsyncConnection, entities: Collection[int], now: int) -> None:
     """A change of these entities was captured: what their targets refused for now may go through."""
-    statement = update(delivery).where(delivery.c.state == State.BLOCKED.value).values(due=now)
+    open_ = delivery.c.state.in_((State.BLOCKED.value, State.WORKING.value))
+    statement = update(delivery).where(open_).values(due=now, revision=delivery.c.revision + 1)
     await bulk.change(conn, statement, delivery.c.entity, entities)
 
 
 async def _due_now(conn: AsyncConnection, ids: Collection[int], now: int) -> int:
     """Make deliveries pending that rest; the revision moves, so that a holder who is about to put one to rest sees
-    it.
+    it. (On SQLite a row does not show that it is held.)
     """
     if not ids:
         return 0
     kept = delivery.c.state.in_((State.WORKING.value, State.DOUBT.value, State.HELD.value, State.DEAD.value))
     statement = update(delivery).values(
         state=case((kept, delivery.c.state), else_=State.PENDING.value),
-        revision=case((delivery.c.state == State.WORKING.value, delivery.c.revision + 1), else_=delivery.c.revision),
+        revision=delivery.c.revision + 1,
         due=case((delivery.c.state == State.DOUBT.value, delivery.c.due), else_=now),
     )
     await bulk.change(conn, statement, delivery.c.id, ids)

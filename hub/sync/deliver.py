@@ -23,7 +23,7 @@ Pair = tuple[Work, Task]
 _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 
 
-async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair], *, lease: float) -> list[Pair]:
+async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair]) -> list[Pair]:
     """Write down what is about to leave. What comes back may leave; the others have their verdict.
 
     The lease is proven in the same transaction: a worker that was paused past it finds its token gone, and sends
@@ -33,24 +33,39 @@ async def commit_intents(store: Store, flow: Flow, pairs: Sequence[Pair], *, lea
     """
     if not pairs:
         return []
+    bodies = _bodies(pairs) if not any(task.rendered is not None and task.rendered.numbers for _, task in pairs) else []
     async with store.begin() as conn:
-        held = await claims.still_held(conn, [work.claimed for work, _ in pairs])
-        for work, _task in pairs:
-            if work.claimed.id not in held and work.open:
-                work.verdict = Verdict(State.PENDING, "lease", "the lease passed before the write left")
-        leaving = [(work, task) for work, task in pairs if work.open]
+        leaving = await _proven(store, conn, pairs)
         leaving = await _reserve(store, flow, conn, leaving)
         await _draw_numbers(store, conn, leaving)
-        bodies: dict[int, list[object]] = {}
-        for work, task in leaving:
-            assert task.intent is not None
-            bodies.setdefault(work.claimed.id, []).append(task.intent.encode())
-        until = store.clock.now() + int(lease * 1000)
-        rows = [(orjson.dumps(body).decode(), one) for one, body in bodies.items()]
-        await claims.put_intents(conn, rows, until=until)
+        if not bodies or len(leaving) < len(pairs):
+            bodies = _bodies(leaving)
+        await claims.put_intents(conn, bodies)
         failpoint("before-intent")
+    for work, _ in leaving:
+        work.noted.add(work.claimed.token)
     failpoint("after-intent")
     return leaving
+
+
+async def _proven(store: Store, conn: AsyncConnection, pairs: Sequence[Pair]) -> list[Pair]:
+    """Those that are still ours to send. On SQLite no claim can be lost."""
+    if store.dialect == "sqlite":
+        return list(pairs)
+    held = await claims.still_held(conn, [work.claimed for work, _ in pairs])
+    for work, _task in pairs:
+        if work.claimed.id not in held and work.open:
+            work.verdict = Verdict(State.PENDING, "lease", "the lease passed before the write left")
+    return [(work, task) for work, task in pairs if work.open]
+
+
+def _bodies(pairs: Sequence[Pair]) -> list[tuple[int, int, str]]:
+    """The intents of each delivery, as they are kept: (delivery, token, JSON)."""
+    found: dict[int, tuple[int, list[object]]] = {}
+    for work, task in pairs:
+        assert task.intent is not None
+        found.setdefault(work.claimed.id, (work.claimed.token, []))[1].append(task.intent.encode())
+    return [(one, token, orjson.dumps(body).decode()) for one, (token, body) in found.items()]
 
 
 async def _reserve(store: Store, flow: Flow, conn: AsyncConnection, pairs: list[Pair]) -> list[Pair]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from hub.domain.clock import Clock
 from hub.domain.delivery import State
 from hub.domain.errors import HubError, NotFound
 from hub.store import claims
 from hub.store.engine import Store
-from hub.sync import link, reconcile, write_back
+from hub.sync import lease, link, reconcile, write_back
 from hub.sync.deliver import Pair, commit_intents, deliver
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.gather import load
+from hub.sync.lease import Lease
 from hub.sync.preview import Preview, preview
 from hub.sync.probe import probe
 from hub.sync.reading import Progress, Reader, RunReport, fetch_hints
@@ -29,7 +29,6 @@ from hub.sync.work import Verdict, Work
 
 log = logging.getLogger("hub.engine")
 
-_LEASE = 120.0  # seconds
 _AT_ONCE = 2  # batches of a flow under way in one process
 _LOOK_EVERY = 5.0  # seconds between two looks after expired leases
 _PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease never covers hours
@@ -38,11 +37,15 @@ _PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease 
 class Engine:
     """Flows at work over one store."""
 
-    def __init__(self, store: Store, flows: Mapping[str, Flow], clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, flows: Mapping[str, Flow], clock: Clock | None = None, *, lease: float = lease.SECONDS
+    ) -> None:
         self.store = store
         self.flows = dict(flows)
         self.clock = clock or store.clock
         self._holder = secrets.token_hex(8)
+        self._lease = lease
+        self._watch = claims.Watch(store, lease=lease)
         self._desks: dict[str, asyncio.Lock] = {}
         self._looked: dict[str, float] = {}  # when expired leases of a flow were last looked for
 
@@ -116,11 +119,11 @@ class Engine:
     async def drain_once(self, flow: str) -> dict[str, int]:
         """Claim one batch, and bring it to rest. Empty when nothing is due, or the target is down."""
         one = self.flow(flow)
-        await self._release_expired(one)
+        await self._release_dead(one)
         limit = self._limit(one)
         now = self.clock.now()
         if one.mapping.write_back and not one.source.down_for(now):
-            told = await write_back.drain(self.store, one, holder=self._holder, lease=_LEASE, limit=limit)
+            told = await write_back.drain(self.store, one, holder=self._holder, lease=self._lease, limit=limit)
             if told:
                 return {"told": told}
         if one.target.down_for(now):
@@ -128,23 +131,26 @@ class Engine:
         # One batch of a flow is thought about at a time; two would only take turns at the same processor and file.
         desk = self._desks.setdefault(one.name, asyncio.Lock())
         async with desk:
-            claimed = await claims.claim(self.store, one.name, limit=limit, lease=_LEASE, holder=self._holder)
+            asked = self.clock.monotonic()
+            claimed = await claims.claim(self.store, one.name, limit=limit, lease=self._lease, holder=self._holder)
             if not claimed:
                 return {}
             failpoint("after-claim")
-            async with self._renewed(claimed):
+            async with Lease(self.store, claimed, asked, self._lease).kept():
                 try:
                     return await self._work(one, claimed, desk)
                 except BaseException:
                     await asyncio.shield(claims.hand_back(self.store, claimed))
                     raise
 
-    async def _release_expired(self, flow: Flow) -> None:
+    async def _release_dead(self, flow: Flow) -> None:
         """Now and then: a holder that is gone is not gone for the first time in this second."""
         now = self.clock.monotonic()
         if now - self._looked.get(flow.name, -_LOOK_EVERY) >= _LOOK_EVERY:
             self._looked[flow.name] = now
-            await claims.release_expired(self.store, flow.name)
+            for name in (flow.name, flow.name + write_back.SUFFIX):
+                if released := await self._watch.release_dead(name):
+                    log.warning("%s: %d deliveries were taken back from a worker that is gone", name, released)
 
     def _limit(self, flow: Flow) -> int:
         return max(1, min(flow.policy.batch, flow.target_schema.capabilities.write_batch * _PER_CALL))
@@ -169,7 +175,7 @@ class Engine:
             for work in works:
                 work.verdict = _handed_back(work, error)
             return await settler.settle(works)
-        leaving = await commit_intents(self.store, flow, pairs, lease=_LEASE)
+        leaving = await commit_intents(self.store, flow, pairs)
         desk.release()
         try:
             await self._send(flow, works, leaving)
@@ -190,24 +196,6 @@ class Engine:
         except HubError as error:  # what was refused stays refused; the outcomes of the others must not be lost
             log.warning("flow %s: what was refused could not be looked up: %s", flow.name, error)
         await verify(flow, leaving)
-
-    @contextlib.asynccontextmanager
-    async def _renewed(self, claimed: Sequence[claims.Claimed]) -> AsyncIterator[None]:
-        """Keep the lease alive while the batch is in work."""
-
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(_LEASE / 4)
-                await claims.renew(self.store, claimed, lease=_LEASE)
-
-        task = asyncio.create_task(beat())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            claims.give_back(self.store, claimed)
 
     async def due_soon(self, flow: str) -> int | None:
         """When the flow's next delivery is due, epoch ms; None when it owes nothing."""
@@ -236,7 +224,7 @@ class Engine:
 
     async def start(self) -> None:
         """Call once when this process alone owns the store: whoever held a lease before is gone."""
-        await claims.void_leases(self.store)
+        await claims.void(self.store)
 
 
 def _handed_back(work: Work, error: HubError) -> Verdict:

@@ -26,8 +26,7 @@ async def load(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> l
     works = [Work(one, title=one.title, revision=one.revision, began=began) for one in claimed]
     await _payloads(store, flow, works)
     await take_targets(store, flow, works)
-    for work in works:
-        _attach_intents(flow, work)
+    await _open_intents(store, flow, [work for work in works if work.claimed.state == State.DOUBT])
     return works
 
 
@@ -53,16 +52,28 @@ async def take_targets(store: Store, flow: Flow, works: Sequence[Work]) -> None:
             work.tasks.append(task)
 
 
-def _attach_intents(flow: Flow, work: Work) -> None:
-    if work.claimed.intent is None:
+async def _open_intents(store: Store, flow: Flow, works: Sequence[Work]) -> None:
+    """What left and was not answered. Of several for one target record the first says what is to be found out."""
+    if not works:
         return
-    for body in orjson.loads(work.claimed.intent):
-        intent = Intent.decode(body, dict(flow.mapping.options))
-        task = next((one for one in work.tasks if one.facet == intent.facet), None)
-        if task is None:
-            task = Task(intent.facet)
-            work.tasks.append(task)
+    async with store.read() as conn:
+        noted = await claims.intents(conn, [work.claimed.id for work in works])
+    for work in works:
+        for token, text in noted.get(work.claimed.id, ()):
+            work.noted.add(token)
+            for body in orjson.loads(text):
+                _attach(work, Intent.decode(body, dict(flow.mapping.options)))
+
+
+def _attach(work: Work, intent: Intent) -> None:
+    task = next((one for one in work.tasks if one.facet == intent.facet), None)
+    if task is None:
+        task = Task(intent.facet)
+        work.tasks.append(task)
+    if task.intent is None:
         task.intent = intent
+    else:  # a late worker's write: whatever it carried may stand in the target
+        task.doubt |= frozenset(intent.write.fields) | frozenset(intent.write.rows)
 
 
 async def _payloads(store: Store, flow: Flow, works: list[Work]) -> None:

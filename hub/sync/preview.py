@@ -80,7 +80,6 @@ def _unclaimed(seen: Seen, entity: int, now: int) -> claims.Claimed:
         captured=now,
         delivered_revision=None,
         token=0,
-        intent=None,
     )
 
 

@@ -109,5 +109,7 @@ async def _others(flow: Flow, pairs: Sequence[Pair]) -> None:
             rows = task.sent.rows.setdefault(table, {})
             rows.update({key: RowWrite(key, row_id, {}) for key, row_id in paired.items()})
     for work, task in pairs:
-        if work.open:
+        if work.open and task.intent is not None:
+            # Compared with `sent` alone, a source that went back to its old value would have nothing to write.
+            task.doubt |= frozenset(task.intent.write.fields) | frozenset(task.intent.write.rows)
             task.intent = None

@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.connector.contract import Op
 from hub.domain.delivery import State
-from hub.domain.outcome import Outcome, OutcomeKind
+from hub.domain.outcome import OutcomeKind
 from hub.store import claims, deliveries, identities, waits
 from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
 from hub.sync import write_back
-from hub.sync.changes import applied
+from hub.sync.entries import Bookkeeper, Entries
 from hub.sync.failpoints import failpoint
-from hub.sync.flow import Flow, OnGone
+from hub.sync.flow import Flow
 from hub.sync.gather import related_ids
-from hub.sync.work import Sent, Task, Verdict, Work
-
-_RANK = (
-    State.DOUBT,
-    State.HELD,
-    State.DEAD,
-    State.PENDING,
-    State.BLOCKED,
-    State.WAITING,
-    State.DONE,
-    State.UNCHANGED,
-    State.FILTERED,
-)
-
+from hub.sync.judge import Judge
+from hub.sync.work import Task, Verdict, Work
 
 _MENDABLE = frozenset({"refused", "invalid"})
+_DELIVERED = frozenset({State.DONE, State.UNCHANGED})
+_STAYED = frozenset({OutcomeKind.DOWN, OutcomeKind.NOT_EXECUTED})  # for sure nothing happened
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What the transaction will write."""
-
-    identities: list[identities.NewIdentity] = field(default_factory=list)
-    usable: list[tuple[str, bool]] = field(default_factory=list)
-    tombstones: list[tuple[str, str, str]] = field(default_factory=list)
-    shadows: list[tuple[str, Sent, Task]] = field(default_factory=list)
-    known: dict[str, int] = field(default_factory=dict)  # record id -> identity
-    attempts: list[tuple[Any, ...]] = field(default_factory=list)
-    ready: set[int] = field(default_factory=set)
+class _Moved(Exception):
+    """Something is not as it was when the batch was claimed: settle it again, and look at each."""
 
 
 class Settler:
@@ -58,96 +36,26 @@ class Settler:
     def __init__(self, store: Store, flow: Flow) -> None:
         self._store = store
         self._flow = flow
+        self._books = Bookkeeper(store, flow)
 
     def judge(self, works: Iterable[Work]) -> None:
-        """Turn outcomes into verdicts: one for each task, the gravest for the delivery."""
-        for work in works:
-            for task in work.tasks:
-                if task.outcome is not None and task.verdict is None:
-                    task.verdict = self._verdict(work, task, task.outcome)
-            if work.open:
-                verdicts = [task.verdict for task in work.tasks if task.verdict is not None]
-                work.verdict = min(verdicts, key=lambda one: _RANK.index(one.state), default=Verdict(State.UNCHANGED))
-
-    def _verdict(self, work: Work, task: Task, outcome: Outcome) -> Verdict:
-        failure = outcome.failure
-        text = failure.message if failure is not None else None
-        policy = self._flow.policy
-        match outcome.kind:
-            case OutcomeKind.OK:
-                leaving = task.intent.leaving if task.intent is not None else None
-                return Verdict(State.FILTERED, leaving) if leaving else Verdict(State.DONE)
-            case OutcomeKind.PARTLY:
-                return self._after_part(work, outcome, text)
-            case OutcomeKind.UNKNOWN:
-                delay = self._flow.target_schema.facts.settles_within
-                return Verdict(State.DOUBT, "unknown", text or "no answer came", delay=delay, spent=True)
-            case OutcomeKind.DOWN:
-                return Verdict(
-                    State.PENDING, "down", text, delay=max(1.0, self._flow.target.down_for(self._store.clock.now()))
-                )
-            case OutcomeKind.NOT_EXECUTED:
-                return self._retry(work, "not_executed", text, outcome.retry_after)
-            case OutcomeKind.CONFLICT:
-                task.doubt = task.doubt | frozenset(task.intent.write.fields if task.intent else ())
-                return self._retry(work, "conflict", text, outcome.retry_after)
-            case OutcomeKind.BLOCKED:
-                return self._blocked(work, text)
-            case OutcomeKind.DUPLICATE:
-                return Verdict(State.HELD, "duplicate", text)
-            case OutcomeKind.GONE if policy.on_gone is OnGone.RECREATE and task.target is not None:
-                task.forget_target()
-                return Verdict(State.PENDING, "gone", text, spent=True)
-            case OutcomeKind.GONE:
-                return Verdict(State.HELD, "gone", text)
-            case _:
-                return Verdict(State.DEAD, "rejected", _sentence(outcome))
-
-    def _after_part(self, work: Work, outcome: Outcome, text: str | None) -> Verdict:
-        """A later step stopped: the same rules as for a whole write, but what is done stays done.
-
-        The identity is not usable until every step is done, and that is what makes the next attempt resume.
-        """
-        match outcome.cause:
-            case OutcomeKind.BLOCKED:
-                return self._blocked(work, text)
-            case OutcomeKind.REJECTED | OutcomeKind.DUPLICATE | OutcomeKind.GONE:
-                return Verdict(State.DEAD, "rejected", _sentence(outcome))
-            case OutcomeKind.UNKNOWN:
-                # The save is certain, so there is no intent to probe for: the next attempt looks how far the steps are.
-                delay = self._flow.target_schema.facts.settles_within
-                return Verdict(State.PENDING, "unknown", text, delay=delay, spent=True)
-            case _:
-                return self._retry(work, "not_executed", text, outcome.retry_after)
-
-    def _retry(self, work: Work, reason: str, text: str | None, asked: float | None) -> Verdict:
-        """Exponential backoff with full jitter; a wait that the vendor asked for is honoured and spends no attempt."""
-        policy = self._flow.policy
-        if asked is not None:
-            return Verdict(State.PENDING, reason, text, delay=asked + random.uniform(0, 1))  # noqa: S311
-        if work.claimed.attempts + 1 >= policy.attempts:
-            return Verdict(State.DEAD, "retries_spent", text, spent=True)
-        ceiling = min(policy.backoff_limit, policy.backoff * 2.0**work.claimed.attempts)
-        return Verdict(State.PENDING, reason, text, delay=random.uniform(0, ceiling), spent=True)  # noqa: S311
-
-    def _blocked(self, work: Work, text: str | None) -> Verdict:
-        policy = self._flow.policy
-        began = work.claimed.since if work.claimed.state == State.BLOCKED else self._store.clock.now()
-        if self._store.clock.now() - began > policy.blocked_for * 1000:
-            return Verdict(State.DEAD, "blocked_too_long", text)
-        return Verdict(State.BLOCKED, "blocked", text, delay=policy.blocked_every)
-
-    # ---- the transaction -----------------------------------------------------------------------------------------
+        """Turn outcomes into verdicts."""
+        Judge(self._store, self._flow).judge(works)
 
     async def settle(self, works: Sequence[Work]) -> dict[str, int]:
         """Write it all down. Returns how many deliveries came to stand in which state.
 
-        A record that turns out to belong to somebody else is held for a person, and the others are settled without it.
+        Almost always nothing has moved since the claim, so the first try trusts that, and the ledger's own keys prove
+        it. A record that turns out to belong to somebody else is held for a person, and the others are settled without
+        it.
         """
         failpoint("before-settle")
+        settle = self._trusting
         while True:
             try:
-                counts = await self._settle(works)
+                counts = await settle(works)
+            except _Moved:
+                settle = self._looking
             except IdentityTaken as taken:
                 if not self._set_aside(works, taken):
                     raise
@@ -167,141 +75,121 @@ class Settler:
                     return system == self._flow.target.name
         return False
 
-    async def _settle(self, works: Sequence[Work]) -> dict[str, int]:
-        batch = _Batch()
-        for work in works:
-            for task in work.tasks:
-                self._note(batch, work, task)
+    async def _trusting(self, works: Sequence[Work]) -> dict[str, int]:
+        """Settle as if nobody had touched these since the claim. Raises _Moved, and nothing is written, if not."""
+        plain = [work for work in works if self._plain(work)]
+        if len(plain) < len(works):
+            rest = [work for work in works if not self._plain(work)]
+        else:
+            rest = []
+        entries = self._books.entries(works)
+        async with self._store.begin() as conn:
+            held = await claims.still_held(conn, [work.claimed for work in rest])
+            if any(held.get(work.claimed.id) != work.revision for work in rest):
+                raise _Moved
+            await self._keep(conn, entries, {})
+            missed = await self._wait(conn, rest)
+            counts: dict[str, int] = {}
+            rows = [self._row(work, work.revision, missed, counts) for work in rest]
+            await deliveries.settle(conn, rows)
+            await self._delivered(conn, plain, counts)
+            await self._close(conn, works)
+            await self._after_delivery(conn, works)
+            await waits.wake(conn, entries.ready, self._store.clock.now())
+            failpoint("in-settle")
+        return counts
+
+    async def _looking(self, works: Sequence[Work]) -> dict[str, int]:
+        """Settle what is still ours, each as it stands now. Of the rest one thing is written: that it is in doubt.
+
+        Worker 1 sends an order and is paused past its lease; worker 2 takes it over, finds nothing, and sends it. Now
+        worker 1 wakes up with an answer. What it knows is old, but its write may have reached the target after
+        worker 2's, so somebody has to look again.
+        """
         counts: dict[str, int] = {}
         async with self._store.begin() as conn:
             held = await claims.still_held(conn, [work.claimed for work in works])
             mine = [work for work in works if work.claimed.id in held]
-            await self._identities(conn, batch)
-            await self._put_shadows(conn, batch, await self._doubted_meanwhile(conn, mine, held))
-            await deliveries.record_attempts(conn, batch.attempts)
-            await claims.free_reservations(conn, [work.claimed.id for work in works if _settled(work)])
+            entries = self._books.entries(mine)
+            await self._keep(conn, entries, await self._doubted_meanwhile(conn, mine, held))
             missed = await self._wait(conn, mine)
             rows = [self._row(work, held[work.claimed.id], missed, counts) for work in mine]
             await deliveries.settle(conn, rows)
+            await self._close(conn, mine)
+            await self._leave_in_doubt(conn, mine, [work for work in works if work.claimed.id not in held])
             await self._after_delivery(conn, mine)
-            await waits.wake(conn, batch.ready, self._store.clock.now())
+            await waits.wake(conn, entries.ready, self._store.clock.now())
             failpoint("in-settle")
         return counts
 
-    def _note(self, batch: _Batch, work: Work, task: Task) -> None:
-        outcome, intent = task.outcome, task.intent
-        system, schema = self._flow.target.name, self._flow.target_schema
-        if task.set_aside:
-            if outcome is not None and intent is not None:
-                self._attempt(batch, work, task, outcome)
-            return
-        if task.gone is not None:
-            batch.tombstones.append((system, schema.name, task.gone.record_id))
-        if task.adopted is not None and task.new_sent is not None:
-            self._link(batch, work, task, task.adopted.id, _keys(schema.number_field, task.adopted.fields), "adopted")
-        if outcome is None or intent is None:
-            self._note_seen(batch, task)
-            return
-        self._attempt(batch, work, task, outcome)
-        write = intent.write
-        if outcome.kind not in (OutcomeKind.OK, OutcomeKind.PARTLY):
-            if outcome.kind is OutcomeKind.UNKNOWN and task.target is not None:
-                batch.shadows.append((task.target.record_id, task.sent, task))
-            return
-        record_id = outcome.id or write.id
-        assert record_id is not None
-        whole = outcome.kind is OutcomeKind.OK
-        if write.op is Op.DELETE:
-            if whole:  # half deleted (in the recycle bin, say) is still there, and is deleted again
-                batch.tombstones.append((system, schema.name, record_id))
-            return
-        if task.target is None and task.adopted is None:
-            self._link(batch, work, task, record_id, outcome.keys, "created", usable=whole)
-        elif task.target is not None and task.target.usable is not whole:
-            batch.usable.append((record_id, whole))
-            if whole:
-                batch.ready.add(work.claimed.entity)
-        base = task.new_sent or task.sent
-        fresh = write.op is Op.CREATE
-        sent = applied(base, write.fields, write.rows, outcome.rows, fresh=fresh)
-        sent.left = intent.leaving is not None
-        if whole and intent.actions:
-            sent.actions = list(intent.actions)
-        task.doubt = task.doubt - set(write.fields) - set(write.rows)
-        task.new_sent = sent
-        self._row_identities(batch, work, task, record_id, outcome)
-        batch.shadows.append((record_id, sent, task))
-
-    def _note_seen(self, batch: _Batch, task: Task) -> None:
-        """Nothing left, but what was read of the target, and what was found to be there already, is remembered."""
-        if task.target is not None and task.current is not None and task.rendered is not None:
-            batch.shadows.append((task.target.record_id, task.new_sent or task.sent, task))
-
-    def _link(
-        self,
-        batch: _Batch,
-        work: Work,
-        task: Task,
-        record_id: str,
-        keys: dict[str, str],
-        origin: str,
-        *,
-        usable: bool = True,
-    ) -> None:
-        schema = self._flow.target_schema
-        batch.identities.append(
-            identities.NewIdentity(
-                work.claimed.entity,
-                self._flow.target.name,
-                schema.name,
-                record_id,
-                self._flow.kind,
-                facet=task.facet,
-                number=keys.get("number"),
-                usable=usable,
-                origin=origin,
-            )
+    def _plain(self, work: Work) -> bool:
+        """Delivered as it was captured, and there is nothing else to say."""
+        verdict = work.verdict
+        return (
+            verdict is not None
+            and verdict.state in _DELIVERED
+            and not work.waits
+            and not work.waits_lookups
+            and work.title == work.claimed.title
+            and work.claimed.state == State.PENDING
+            and all(task.intent is None or task.intent.revision == work.revision for task in work.tasks)
         )
-        if usable:
-            batch.ready.add(work.claimed.entity)
-        if origin == "adopted" and task.new_sent is not None:
-            batch.shadows.append((record_id, task.new_sent, task))
 
-    def _row_identities(self, batch: _Batch, work: Work, task: Task, record_id: str, outcome: Outcome) -> None:
-        """Rows whose mapping names an entity have identities of their own, so that references can point at a line."""
-        for table, given in outcome.rows.items():
-            spec = self._flow.mapping.tables.get(table)
-            if spec is None or spec.entity is None or spec.object is None:
-                continue
-            batch.identities.extend(
-                identities.NewIdentity(
-                    None,
-                    self._flow.target.name,
-                    f"{self._flow.target_schema.name}.{table}",
-                    row_id,
-                    spec.entity,
-                    parent=(self._flow.target.name, self._flow.target_schema.name, record_id),
-                    partner=(self._flow.source.name, spec.object, key),
-                    partner_parent=(self._flow.source.name, self._flow.source_schema.name, work.claimed.source_id),
-                    origin="created",
-                )
-                for key, row_id in given.items()
+    async def _delivered(self, conn: AsyncConnection, works: Sequence[Work], counts: dict[str, int]) -> None:
+        groups: dict[tuple[State, str | None, str | None], list[tuple[int, int, int]]] = {}
+        for work in works:
+            verdict = work.verdict
+            assert verdict is not None
+            key = (verdict.state, verdict.reason, verdict.message)
+            groups.setdefault(key, []).append((work.claimed.id, work.claimed.token, work.revision))
+        for (state, reason, message), keys in groups.items():
+            settled = await deliveries.settle_delivered(
+                conn,
+                keys,
+                state=state,
+                reason=reason,
+                message=message,
+                fingerprint=self._flow.mapping.fingerprint,
+                now=self._store.clock.now(),
             )
+            if settled < len(keys):
+                raise _Moved
+            counts[state.value] = counts.get(state.value, 0) + settled
 
-    async def _identities(self, conn: AsyncConnection, batch: _Batch) -> None:
-        schema = self._flow.target_schema
-        batch.known = {task.target.record_id: task.target.id for *_, task in batch.shadows if task.target is not None}
-        if batch.tombstones:
-            await identities.tombstone(self._store, conn, batch.tombstones)
-        if batch.identities:
-            fresh = await identities.put_fresh(self._store, conn, batch.identities)
+    async def _keep(self, conn: AsyncConnection, entries: Entries, meanwhile: Mapping[int, frozenset[str]]) -> None:
+        """Identities, what was sent and seen, and the attempts. `meanwhile`: identity -> fields that came in doubt."""
+        await self._identities(conn, entries)
+        await self._shadows(conn, entries, meanwhile)
+        await deliveries.record_attempts(conn, entries.attempts)
+
+    async def _identities(self, conn: AsyncConnection, entries: Entries) -> None:
+        system, object_name = self._flow.target.name, self._flow.target_schema.name
+        if entries.tombstones:
+            await identities.tombstone(self._store, conn, entries.tombstones)
+        if entries.identities:
+            fresh = await identities.put_fresh(self._store, conn, entries.identities)
             if fresh is None:
-                batch.ready.update(await identities.put(self._store, conn, batch.identities))
+                entries.ready.update(await identities.put(self._store, conn, entries.identities))
             else:
-                batch.known.update(fresh)
+                entries.known.update(fresh)
         for usable in (True, False):
-            ids = [record_id for record_id, value in batch.usable if value is usable]
-            await identities.set_usable(conn, self._flow.target.name, schema.name, ids, usable)
+            ids = [record_id for record_id, value in entries.usable if value is usable]
+            await identities.set_usable(conn, system, object_name, ids, usable)
+
+    async def _shadows(self, conn: AsyncConnection, entries: Entries, meanwhile: Mapping[int, frozenset[str]]) -> None:
+        unknown = [record_id for record_id in entries.shadows if record_id not in entries.known]
+        joined = await identities.by_ids(conn, self._flow.target.name, self._flow.target_schema.name, unknown)
+        entries.known.update({record_id: one.id for record_id, one in joined.items()})
+        now = self._store.clock.now()
+        rows: list[identities.ShadowRow] = []
+        for record_id, one in entries.shadows.items():
+            identity = entries.known.get(record_id)
+            if identity is None:
+                continue
+            names = one.doubt | meanwhile.get(identity, frozenset())
+            doubt = orjson.dumps(sorted(names)).decode() if names else None
+            rows.append((identity, one.seen, now if one.seen is not None else None, one.sent, now, doubt))
+        await identities.put_shadows(conn, rows)
 
     async def _doubted_meanwhile(
         self, conn: AsyncConnection, works: Sequence[Work], held: Mapping[int, int]
@@ -317,64 +205,33 @@ class Settler:
         found = await identities.shadows(conn, ids)
         return {one.identity: frozenset(orjson.loads(one.doubt)) for one in found.values() if one.doubt}
 
-    async def _put_shadows(self, conn: AsyncConnection, batch: _Batch, meanwhile: Mapping[int, frozenset[str]]) -> None:
-        if not batch.shadows:
-            return
-        now = self._store.clock.now()
-        unknown = [record_id for record_id, *_ in batch.shadows if record_id not in batch.known]
-        joined = await identities.by_ids(conn, self._flow.target.name, self._flow.target_schema.name, unknown)
-        batch.known.update({record_id: one.id for record_id, one in joined.items()})
-        rows: dict[int, identities.ShadowRow] = {}
-        for record_id, sent, task in batch.shadows:
-            identity = batch.known.get(record_id)
-            if identity is not None:
-                seen = self._seen_after(task)
-                doubt = self._doubt_after(task) | meanwhile.get(identity, frozenset())
-                rows[identity] = (
-                    identity,
-                    orjson.dumps(seen).decode() if seen is not None else None,
-                    now if seen is not None else None,
-                    sent.encode(),
-                    now,
-                    orjson.dumps(sorted(doubt)).decode() if doubt else None,
-                )
-        await identities.put_shadows(conn, list(rows.values()))
+    # ---- intents -------------------------------------------------------------------------------------------------
 
-    def _seen_after(self, task: Task) -> dict[str, Any] | None:
-        """What the target says as far as we know: as read, with what we wrote on top of it. Only two-way flows ask."""
-        if not self._flow.reads_before_write and task.adopted is None:
-            return None
-        read = task.current or task.adopted
-        seen = dict(read.fields) if read is not None else dict(task.seen or {})
-        if task.outcome is not None and task.outcome.kind is OutcomeKind.OK and task.intent is not None:
-            seen.update(task.intent.write.fields)
-        return seen
+    async def _close(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
+        """Answered intents go; those that are still in doubt stay. Keys of creates that are over are free again."""
+        await claims.close_intents(conn, [(work.claimed.id, token) for work in works for token in work.noted])
+        doubtful = [(work.claimed.id, work.claimed.token, body) for work in works if (body := work.intents())]
+        await claims.put_intents(conn, doubtful)
+        over = [work.claimed.id for work in works if work.verdict is not None and work.verdict.state is not State.DOUBT]
+        await claims.free_reservations(conn, over)
 
-    def _doubt_after(self, task: Task) -> frozenset[str]:
-        if task.outcome is not None and task.outcome.kind is OutcomeKind.UNKNOWN and task.intent is not None:
-            return task.doubt | frozenset(task.intent.write.fields) | frozenset(task.intent.write.rows)
-        return task.doubt
+    async def _leave_in_doubt(self, conn: AsyncConnection, mine: Sequence[Work], lost: Sequence[Work]) -> None:
+        """What a lease that passed leaves behind: the intents of what went out all the same, and a look at them due."""
+        await claims.close_intents(conn, [(work.claimed.id, token) for work in lost for token in work.noted])
+        late = [work for work in lost if any(_left(task) for task in work.tasks)]
+        bodies = [
+            (work.claimed.id, work.claimed.token, orjson.dumps([one.encode() for one in _intents(work)]).decode())
+            for work in late
+        ]
+        await claims.put_intents(conn, bodies)
+        settles = int(self._flow.target_schema.facts.settles_within * 1000)
+        await deliveries.doubt(conn, [work.claimed.id for work in late], self._store.clock.now() + settles)
+        # And the other way round: what a late worker left of those that we have just settled.
+        open_ = await claims.intents(conn, [work.claimed.id for work in mine])
+        theirs = [work.claimed.id for work in mine if work.claimed.id in open_ and work.intents() is None]
+        await deliveries.doubt(conn, theirs, self._store.clock.now() + settles)
 
-    def _attempt(self, batch: _Batch, work: Work, task: Task, outcome: Outcome) -> None:
-        assert task.intent is not None
-        write = task.intent.write
-        before = task.overwritten or None
-        batch.attempts.append(
-            (
-                self._store.ids.next(),
-                work.claimed.id,
-                self._store.clock.now(),
-                write.operation or write.op.value,
-                outcome.kind.value,
-                outcome.id or write.id,
-                outcome.failure.code if outcome.failure else None,
-                outcome.failure.message if outcome.failure else None,
-                None,
-                orjson.dumps([*write.fields, *write.rows]).decode(),
-                orjson.dumps(before).decode() if before else None,
-                task.took,
-            )
-        )
+    # ---- waiting -------------------------------------------------------------------------------------------------
 
     async def _wait(self, conn: AsyncConnection, works: Sequence[Work]) -> set[int]:
         """Note who waits for what; the deliveries come back whose entity has arrived meanwhile.
@@ -418,6 +275,8 @@ class Settler:
                 if key in known:
                     work.waits.add((known[key].entity, waits.RELATED))
 
+    # ---- the ledger ----------------------------------------------------------------------------------------------
+
     def _row(self, work: Work, revision: int, missed: set[int], counts: dict[str, int]) -> tuple[Any, ...]:
         verdict = work.verdict
         assert verdict is not None
@@ -429,25 +288,18 @@ class Settler:
         if state is not State.DOUBT and (newer or (work.claimed.id in missed and not work.waits_only_owed)):
             state, due = State.PENDING, now if newer or not verdict.spent else due
         counts[state.value] = counts.get(state.value, 0) + 1
-        delivered = state in (State.DONE, State.UNCHANGED) or verdict.state in (State.DONE, State.UNCHANGED)
-        attempts = 0 if delivered else work.claimed.attempts + int(verdict.spent)
-        since = work.claimed.since if state.value == work.claimed.state else now
+        delivered = state in _DELIVERED or verdict.state in _DELIVERED
         return (
             state.value,
             verdict.reason,
             verdict.message,
             work.title,
             due,
-            since,
-            attempts,
-            work.intents(),
+            work.claimed.since if state.value == work.claimed.state else now,
+            0 if delivered else work.claimed.attempts + int(verdict.spent),
             work.revision if delivered else work.claimed.delivered_revision,
             work.claimed.version,
             self._flow.mapping.fingerprint,
-            False,
-            None,
-            None,
-            work.claimed.token + 1,
             work.claimed.id,
             work.claimed.token,
         )
@@ -465,20 +317,10 @@ class Settler:
             await deliveries.keep_previous(conn, done)
 
 
-def _settled(work: Work) -> bool:
-    """Whether the create that reserved a key is over, one way or the other."""
-    return work.verdict is not None and work.verdict.state is not State.DOUBT
+def _left(task: Task) -> bool:
+    """Whether something of this task may have reached the target."""
+    return task.intent is not None and task.outcome is not None and task.outcome.kind not in _STAYED
 
 
-def _keys(number_field: str | None, fields: dict[str, Any]) -> dict[str, str]:
-    value = fields.get(number_field) if number_field else None
-    return {"number": str(value)} if value else {}
-
-
-def _sentence(outcome: Outcome) -> str:
-    failure = outcome.failure
-    if failure is None:
-        return "refused without a reason"
-    where = f"{failure.field}: " if failure.field else ""
-    code = f" [{failure.code}]" if failure.code else ""
-    return f"{where}{failure.message}{code}"
+def _intents(work: Work) -> list[Any]:
+    return [task.intent for task in work.tasks if task.intent is not None and _left(task)]

@@ -212,6 +212,7 @@ class Work:
     began: int = 0  # when its batch was loaded, epoch ms
     result: Result | None = None
     resolved: dict[RefKey, Resolved] = field(default_factory=dict)
+    noted: set[int] = field(default_factory=set)  # lease tokens under which its intents are written down
 
     def as_it_was(self) -> Work:
         """The same work with the record that the flow saw first."""

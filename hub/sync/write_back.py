@@ -6,6 +6,7 @@ retried, and is seen in the lists. The fields that it writes are read by nobody,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -22,6 +23,7 @@ from hub.store.engine import Store
 from hub.sync.deliver import send
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
+from hub.sync.lease import Lease
 from hub.sync.work import Work
 
 SUFFIX = ".back"
@@ -84,13 +86,16 @@ async def _told(conn: AsyncConnection, flow: Flow, work: Work) -> Fields | None:
 
 async def drain(store: Store, flow: Flow, *, holder: str, lease: float, limit: int) -> int:
     """Tell the source what it is owed. Returns how many were worked on."""
+    asked = store.clock.monotonic()
     claimed = await claims.claim(store, flow.name + SUFFIX, limit=limit, lease=lease, holder=holder)
     if not claimed:
         return 0
-    try:
-        return await _tell(store, flow, claimed)
-    finally:
-        claims.give_back(store, claimed)
+    async with Lease(store, claimed, asked, lease).kept():
+        try:
+            return await _tell(store, flow, claimed)
+        except BaseException:
+            await asyncio.shield(claims.hand_back(store, claimed))
+            raise
 
 
 async def _tell(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> int:
@@ -117,8 +122,8 @@ async def _tell(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> 
             delay = outcome.retry_after or min(flow.policy.backoff_limit, flow.policy.backoff * 2.0**one.attempts)
             state, reason = State.PENDING, outcome.kind.value
         rows.append(
-            (state.value, reason, text, one.title, now + int(delay * 1000), now, spent, None, one.revision, None, None,
-             False, None, None, one.token + 1, one.id, one.token)
+            (state.value, reason, text, one.title, now + int(delay * 1000), now, spent, one.revision, None, None,
+             one.id, one.token)
         )  # fmt: skip
         attempts.append(
             (store.ids.next(), one.id, now, "write_back", outcome.kind.value, one.source_id,

@@ -702,9 +702,11 @@ async def test_handing_back_leaves_what_another_holds(store: Store, clock: Manua
     world = await customers(store, clock)
     account(world, "a1")
     await world.engine.read("customers")
+    watch = claims.Watch(store, lease=1)
     late = await claims.claim(store, "customers", limit=1, lease=1, holder="late")
+    assert await watch.release_dead("customers") == 0  # seen for the first time
     clock.advance(2)
-    await claims.release_expired(store)
+    assert await watch.release_dead("customers") == 1
     (now,) = await claims.claim(store, "customers", limit=1, lease=60, holder="now")
     await claims.hand_back(store, late)
     async with store.read() as conn:
