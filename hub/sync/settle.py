@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.connector.contract import Op
+from hub.connector.contract import Op, Write
 from hub.domain.delivery import State
 from hub.domain.outcome import Outcome, OutcomeKind
+from hub.mapping.compile import TableFacts
 from hub.store import claims, deliveries, identities, waits
 from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
@@ -21,6 +22,7 @@ from hub.sync.changes import applied
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow, OnGone
 from hub.sync.gather import related_ids
+from hub.sync.payload import Payload
 from hub.sync.work import Sent, Task, Verdict, Work
 
 _RANK = (
@@ -230,6 +232,7 @@ class Settler:
         task.doubt = task.doubt - set(write.fields) - set(write.rows)
         task.new_sent = sent
         self._row_identities(batch, work, task, record_id, outcome)
+        self._rows_gone(batch, work, task, write)
         batch.shadows.append((record_id, sent, task))
 
     def _note_seen(self, batch: _Batch, task: Task) -> None:
@@ -286,6 +289,22 @@ class Settler:
                     origin="created",
                 )
                 for key, row_id in given.items()
+            )
+
+    def _rows_gone(self, batch: _Batch, work: Work, task: Task, write: Write) -> None:
+        """Rows that this write took out are deleted records, and so are their source rows that are no longer read."""
+        for table, changes in write.rows.items():
+            spec = self._flow.mapping.tables.get(table)
+            if not changes.remove or spec is None or spec.entity is None or spec.object is None:
+                continue
+            row_object = f"{self._flow.target_schema.name}.{table}"
+            batch.tombstones.extend((self._flow.target.name, row_object, row_id) for row_id in changes.remove)
+            there = _source_keys(work.payload, spec)
+            removed = set(changes.remove)
+            batch.tombstones.extend(
+                (self._flow.source.name, spec.object, key)
+                for key, row in task.sent.rows.get(table, {}).items()
+                if row.id in removed and key not in there
             )
 
     async def _identities(self, conn: AsyncConnection, batch: _Batch) -> None:
@@ -463,6 +482,14 @@ class Settler:
         if self._flow.mapping.spec.when_changes:
             done = [work.claimed.id for work in works if work.verdict and work.verdict.state is State.DONE]
             await deliveries.keep_previous(conn, done)
+
+
+def _source_keys(payload: Payload | None, spec: TableFacts) -> set[str]:
+    """The keys of the source rows that a table is made from, as the record was read."""
+    if payload is None or spec.key is None:
+        return set()
+    rows: Any = payload.related.get(spec.related) if spec.related else payload.record.get(spec.field or "")
+    return {str(row[spec.key]) for row in rows or () if row.get(spec.key) is not None}
 
 
 def _settled(work: Work) -> bool:
