@@ -1,10 +1,10 @@
 """Bench `latency`: from a Fxiaoke callback to the write in Kingdee, at a steady rate, in milliseconds.
 
 The hub is a real `hub run` in a process of its own, each simulator is another one, and everything goes over sockets. A
-person edits a customer's phone in the CRM; Fxiaoke calls back; the hub stores the callback, acknowledges it, fetches the
-customer, translates, and writes it to Kingdee. `webhook`: from the moment the hub received it (the headline, p50);
-`edit`: from the commit in the CRM. Both end with the commit in Kingdee. Every edit must arrive. The mapping has no steps
-after the save: a submit and an audit cost two calls of the vendor's more, which no hub can shorten.
+person edits a customer's phone in the CRM; Fxiaoke calls back; the hub stores the callback, acknowledges it, fetches
+the customer, translates, and writes it to Kingdee. Measured from the moment the hub received the callback (the headline
+is p50) and, as `edit`, from the commit in the CRM; both end with the commit in Kingdee. Every edit must arrive. The
+mapping has no steps after the save: a submit and an audit cost two more calls, which no hub can shorten.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import yaml
 from sqlalchemy import select
 
 from bench import _peers
-from bench.report import Report, print_report
+from bench.report import Report, peak_mb_of, print_report
 from hub.cli.demo.desk import Desk, desk
 from hub.store.engine import Store
 from hub.store.tables import inbox
@@ -116,7 +116,7 @@ async def run(given: argparse.Namespace, folder: Path, store: str) -> Report:
             edits = [entry for entry in (await crm.journal())[before[0] :] if entry["object"] == "AccountObj"]
             writes = (await erp.journal())[before[1] :]
             calls = await erp.counts()
-            peak = int(Path(f"/proc/{process}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+            peak = peak_mb_of(process)
     received = await _received(store)
     return _report(edits, writes, received, given, peak, calls)
 
