@@ -8,7 +8,7 @@ import logging
 import secrets
 
 from hub.domain.errors import HubError, StoreError
-from hub.runtime import pull
+from hub.runtime import pull, turns
 from hub.runtime.hub import Hub
 from hub.runtime.signals import SCHEDULES
 from hub.runtime.triggers import Trigger
@@ -17,7 +17,6 @@ from hub.sync.failpoints import failpoint
 
 log = logging.getLogger("hub.reads")
 
-LEASE = 60.0  # seconds; renewed while the flow is read
 LOOK = 5.0  # seconds at most between two looks for what is due
 BACKSTOP = 30.0  # seconds between two looks, where signals tell what is due
 _SOONER = 600.0  # seconds after which what failed is tried again, if its schedule is rarer
@@ -86,7 +85,9 @@ class Reads:
         wanted, self._wanted = self._wanted, set()
         asked: list[str | None] = [*wanted] or [None]
         for flow in asked:
-            for row in await schedules.claim(store, holder=self._holder, lease=LEASE, limit=max(0, free), flow=flow):
+            for row in await schedules.claim(
+                store, holder=self._holder, lease=turns.LEASE, limit=max(0, free), flow=flow
+            ):
                 failpoint("after-schedule-claim")
                 free -= 1
                 if row.kind == pull.KIND:
@@ -113,7 +114,7 @@ class Reads:
         if missed and row.kind != pull.KIND:
             log.warning("%s was missed %d times and is caught up once", row.name, missed)
         work = asyncio.create_task(self._work(row), name=f"{row.name} at work")
-        beat = asyncio.create_task(self._renew(row, work))
+        beat = asyncio.create_task(turns.renew(store, row, work))
         run: int | None = None
         failed = False
         try:
@@ -157,19 +158,7 @@ class Reads:
             return None
         await hub.prove(row.flow)
         engine = await hub.engine()
-        async with hub.reading(row.flow):
+        async with hub.reading(row.flow, claimed=True):
             report = await engine.read(row.flow, full=row.kind == "sweep", cause="schedule")
         hub.signals.wake(row.flow)
         return report.run
-
-    async def _renew(self, row: schedules.Schedule, work: asyncio.Task[int | None]) -> None:
-        """Keep the lease while the work goes on; work whose lease is lost is broken off, for another does it now."""
-        while True:
-            await asyncio.sleep(LEASE / 4)
-            try:
-                if not await schedules.renew(self._hub.store, row, lease=LEASE):
-                    log.warning("%s was taken over by another process, and is broken off here", row.name)
-                    work.cancel()
-                    return
-            except StoreError as error:
-                log.warning("the lease of %s could not be renewed: %s", row.name, error.message)
