@@ -125,7 +125,8 @@ def worker_app(
     from celery import signals
 
     app = carrier_app(config)
-    lodger = Lodger(open_hub or (lambda: Hub.open(config)), lambda: post(app))
+    opener = open_hub or (lambda: Hub.open(config))
+    lodger = Lodger(opener, lambda: post(app), stop_within=config.run.stop_within)
 
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def signal(kind: str, flow: str = "") -> None:

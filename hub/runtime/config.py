@@ -25,6 +25,7 @@ from hub.runtime.settings import (
     InboxesSettings,
     IngressSettings,
     RetentionSettings,
+    RunSettings,
     StoreSettings,
 )
 from hub.runtime.validate import validate
@@ -76,6 +77,7 @@ class Config:
     params: Mapping[str, Any]
     retention: RetentionSettings
     names: Names = field(default_factory=Names)
+    run: RunSettings = field(default_factory=RunSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     inbox_from: Sequence[IngressSettings] = ()
     warnings: list[Problem] = field(default_factory=list)
@@ -177,6 +179,7 @@ class _Reader:
         store = self._section(StoreSettings, node, "store")
         api = self._section(ApiSettings, node, "api")
         retention = self._section(RetentionSettings, node, "retention")
+        run = self._section(RunSettings, node, "run")
         fleet = self._section(FleetSettings, node, "fleet")
         inboxes = self._inboxes(node)
         systems = {
@@ -185,7 +188,7 @@ class _Reader:
         flows = {name: flow for name, item in self._named(node, "flows") if (flow := self._flow(name, item, node))}
         params = self._params(node)
         names = read_names(node.at("names"), node.at("systems"), self._problems)
-        if store is None or api is None or retention is None or fleet is None or inboxes is None:
+        if store is None or api is None or retention is None or run is None or fleet is None or inboxes is None:
             return None
         return Config(
             folder=self._file.parent,
@@ -197,6 +200,7 @@ class _Reader:
             params=params,
             retention=retention,
             names=names,
+            run=run,
             fleet=fleet,
             inbox_from=tuple(inboxes.inbox_from),
             warnings=[problem for problem in self._problems if problem.warning],

@@ -13,8 +13,6 @@ from hub.runtime.scheduler import Scheduler
 from hub.runtime.signals import DRAIN, FETCH, HINTS, READ, Signal
 from hub.runtime.workers import Workers
 
-DEADLINE = 20.0  # seconds that work in hand has to come to rest
-
 
 class Duties:
     """The duties of a process of this part. `post` carries signals to other processes, if anything does."""
@@ -49,8 +47,9 @@ class Duties:
         if self._part.schedules or relays(self._hub.config):
             self._house = asyncio.create_task(keep_house(self._hub), name="housekeeping")
 
-    async def stop(self, deadline: float = DEADLINE) -> None:
-        """Take on nothing more; finish what is in hand within `deadline` seconds, and hand back the rest at once."""
+    async def stop(self) -> None:
+        """Take on nothing more; finish what is in hand within `run: {stop_within}`, and hand back the rest at once."""
+        deadline = self._hub.config.run.stop_within
         if self._house is not None:
             self._house.cancel()
         if self._scheduler is not None:

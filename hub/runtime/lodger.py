@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from hub.domain.errors import HubError
-from hub.runtime.duties import DEADLINE, Duties
+from hub.runtime.duties import Duties
 from hub.runtime.hub import Hub
 from hub.runtime.memory import keep_collector_quiet
 from hub.runtime.post import Post
@@ -18,15 +18,18 @@ from hub.runtime.signals import Signal
 
 log = logging.getLogger("hub.lodger")
 
-_GRACE = 10.0  # seconds beyond the deadline in which the store is closed
+_GRACE = 10.0  # seconds beyond `stop_within` for handing back and closing the store
 _LONGEST = 30.0  # seconds between two tries to open the store
 
 
 class Lodger:
     """One worker of the fleet. `open_hub` is called in the thread, again and again until the store can be opened."""
 
-    def __init__(self, open_hub: Callable[[], AbstractAsyncContextManager[Hub]], post: Callable[[], Post]) -> None:
+    def __init__(
+        self, open_hub: Callable[[], AbstractAsyncContextManager[Hub]], post: Callable[[], Post], *, stop_within: float
+    ) -> None:
         self._open_hub = open_hub
+        self._stop_within = stop_within
         self._post = post
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._lock = threading.Lock()
@@ -55,15 +58,15 @@ class Lodger:
         if loop is not None and duties is not None:
             loop.call_soon_threadsafe(duties.take, signal)
 
-    def stop(self, deadline: float = DEADLINE) -> None:
-        """Finish what is in hand within `deadline` seconds, hand back the rest, close the store; then return."""
+    def stop(self) -> None:
+        """Finish what is in hand within `stop_within`, hand back the rest, close the store; then return."""
         with self._lock:
             self._told_to_stop = True
             if self._thread.ident is None:
                 return
             if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(deadline + _GRACE)
+        self._thread.join(self._stop_within + _GRACE)
 
     def _run(self) -> None:
         try:
@@ -105,4 +108,4 @@ class Lodger:
             log.info("stopping: letting what is in hand come to rest")
         finally:
             self._duties = None
-            await duties.stop(DEADLINE)
+            await duties.stop()

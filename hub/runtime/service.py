@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 
 from hub.domain.errors import InvalidInput
-from hub.runtime.duties import DEADLINE, Duties
+from hub.runtime.duties import Duties
 from hub.runtime.hub import Hub
 from hub.runtime.memory import keep_collector_quiet
 from hub.runtime.post import Post
@@ -72,7 +72,7 @@ class Service:
             self.url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
             await self._prepare()
             made = app(self)
-            server = _Server(_config(made))
+            server = _Server(_config(made, self.hub.config.run.stop_within))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
                 await self._listening(server, serving)
@@ -107,7 +107,7 @@ class Service:
         finally:
             self.stopping.set()
             log.info("stopping: letting what is in hand come to rest")
-            await self.duties.stop(DEADLINE)
+            await self.duties.stop()
 
     async def until_told(self) -> None:
         """Wait for SIGTERM, SIGINT, or `stopping`."""
@@ -158,7 +158,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _config(app: Any, stop_within: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
@@ -169,7 +169,7 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(DEADLINE),
+        timeout_graceful_shutdown=max(1, min(5, int(stop_within))),
     )
 
 

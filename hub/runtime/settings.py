@@ -152,6 +152,16 @@ class RetentionSettings(Section):
     runs: Seconds = Field(default=90 * 86400.0, description="History of runs.")
 
 
+class RunSettings(Section):
+    """How a process of the hub lives."""
+
+    stop_within: Seconds = Field(
+        default=20.0,
+        description="How long SIGTERM lets work in hand come to rest before the rest is handed back. "
+        "Whoever stops the process (systemd, a container's engine) must wait 15 s longer than this.",
+    )
+
+
 class FleetSettings(Section):
     """What carries signals between the processes of a fleet. Nothing rests on it: the truth is in the store."""
 
@@ -206,4 +216,4 @@ class InboxesSettings(Section):
         return self
 
 
-TOP = ("store", "api", "systems", "params", "names", "flows", "retention", "fleet", "inbox_from")
+TOP = ("store", "api", "systems", "params", "names", "flows", "retention", "run", "fleet", "inbox_from")
