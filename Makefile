@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
-BENCHES := $(patsubst bench/%.py,%,$(filter-out bench/_%,$(wildcard bench/*.py)))
+BENCHES := $(patsubst bench/%.py,%,$(filter-out bench/_% bench/report.py,$(wildcard bench/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench venv lock

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bench.report import Report, print_report
+from bench.report import Report, peak_mb_of, print_report
 from connectors.crm.fxiaoke.connector import FxiaokeConnector
 from connectors.crm.fxiaoke.settings import FxiaokeSettings
 from connectors.crm.fxiaoke.simulator_events import Sealer
@@ -208,8 +208,7 @@ class Server:
 
     @property
     def peak_mb(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return peak_mb_of(self.process.pid)
 
     def stop(self) -> None:
         self.process.terminate()

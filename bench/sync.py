@@ -29,7 +29,7 @@ from hub.connector.contract import (
     ReadRequest,
     Write,
 )
-from hub.domain.clock import SystemClock
+from hub.domain.clock import Clock, SystemClock
 from hub.domain.outcome import Outcome, OutcomeKind
 from hub.domain.record import Change, Fields, Record
 from hub.domain.schema import Capabilities, Field, FieldType, ObjectSchema
@@ -145,22 +145,26 @@ class InstantTarget:
         ]
 
 
+def bench_flow(clock: Clock, source: Any, target: Any, policy: Policy | None = None) -> Flow:
+    """The flow `bench` between these two connectors."""
+    mapping = compile_mapping(load(MAPPING, "bench.yaml"), source=source_schema(), target=target_schema())
+    return Flow(
+        "bench",
+        mapping,
+        System("a", source, Breaker(clock)),
+        System("b", target, Breaker(clock)),
+        source_schema(),
+        target_schema(),
+        policy or Policy(batch=PAGE),
+    )
+
+
 async def ours(url: str, count: int, seed: int) -> float:
     """Records a second through capture, resolve, deliver and settle."""
     clock = SystemClock()
     store = await Store.open(url, clock=clock)
     target = InstantTarget()
-    mapping = compile_mapping(load(MAPPING, "bench.yaml"), source=source_schema(), target=target_schema())
-    flow = Flow(
-        "bench",
-        mapping,
-        System("a", InstantSource(count, seed), Breaker(clock)),
-        System("b", target, Breaker(clock)),
-        source_schema(),
-        target_schema(),
-        Policy(batch=PAGE),
-    )
-    engine = Engine(store, {"bench": flow})
+    engine = Engine(store, {"bench": bench_flow(clock, InstantSource(count, seed), target)})
     began = time.perf_counter()
     reading = asyncio.create_task(engine.read("bench"))
     counts: dict[str, int] = {}
@@ -182,21 +186,31 @@ def by_hand(path: Path, count: int, seed: int, *, life: bool) -> float:
     With `life` it keeps them as a ledger must: captured and committed, then read back, with the intent committed before
     the write leaves, then settled. Without, it only ever writes their last state.
     """
+    db = open_by_hand(path)
+    source = records(count, seed)
+    began = time.perf_counter()
+    key = 1
+    while page := list(islice(source, PAGE)):
+        if life:
+            capture_by_hand(db, page, key)
+            deliver_by_hand(db)
+        else:
+            _last_state(db, page, key)
+        key += len(page)
+    took = time.perf_counter() - began
+    db.close()
+    return count / took
+
+
+def open_by_hand(path: Path) -> sqlite3.Connection:
+    """A new database with the hub's tables, as durable as the hub's."""
     create = create_engine(f"sqlite:///{path}")
     metadata.create_all(create)
     create.dispose()
     db = sqlite3.connect(path)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
-    source = records(count, seed)
-    began = time.perf_counter()
-    key = 1
-    while page := list(islice(source, PAGE)):
-        (_with_life if life else _last_state)(db, page, key)
-        key += len(page)
-    took = time.perf_counter() - began
-    db.close()
-    return count / took
+    return db
 
 
 def _now() -> int:
@@ -222,7 +236,8 @@ def _settled(fields: Fields, key: int) -> tuple[tuple[Any, ...], tuple[Any, ...]
     return identity, (2 * key + 1, sent, now), (key, key, now, target_id, names)
 
 
-def _translated(record: Fields) -> Fields:
+def translate_by_hand(record: Fields) -> Fields:
+    """The ten columns of the mapping `bench`."""
     return {ours: record[theirs] for ours, theirs in zip(_TARGET, _SOURCE, strict=True)}
 
 
@@ -232,7 +247,7 @@ def _cursor(db: sqlite3.Connection, done: int) -> None:
 
 def _last_state(db: sqlite3.Connection, page: list[Record], first: int) -> None:
     captured = [_captured(record, first + at) for at, record in enumerate(page)]
-    settled = [_settled(_translated(record.fields), first + at) for at, record in enumerate(page)]
+    settled = [_settled(translate_by_hand(record.fields), first + at) for at, record in enumerate(page)]
     with db:
         db.executemany(_DELIVERY.format(state="done"), [row for row, _, _ in captured])
         db.executemany(_PAYLOAD, [body for _, body, _ in captured])
@@ -241,25 +256,30 @@ def _last_state(db: sqlite3.Connection, page: list[Record], first: int) -> None:
         _cursor(db, first + len(page))
 
 
-def _insert_settled(db: sqlite3.Connection, settled: list[tuple[tuple[Any, ...], ...]]) -> None:
+def _insert_settled(db: sqlite3.Connection, settled: Sequence[tuple[tuple[Any, ...], ...]]) -> None:
     db.executemany(_IDENTITY, [row for row, _, _ in settled])
     db.executemany(_SHADOW, [row for _, row, _ in settled])
     db.executemany(_ATTEMPT, [row for _, _, row in settled])
 
 
-def _with_life(db: sqlite3.Connection, page: list[Record], first: int) -> None:
+def capture_by_hand(db: sqlite3.Connection, page: list[Record], first: int) -> None:
+    """A page of records becomes owed; the ids of its rows begin with `first`."""
     captured = [_captured(record, first + at) for at, record in enumerate(page)]
     with db:
         db.executemany(_DELIVERY.format(state="pending"), [row for row, _, _ in captured])
         db.executemany(_PAYLOAD, [body for _, body, _ in captured])
         db.executemany(_IDENTITY, [row for _, _, row in captured])
         _cursor(db, first + len(page))
+
+
+def deliver_by_hand(db: sqlite3.Connection) -> int:
+    """A page of what is due, with its intent committed before the write leaves; how many that were."""
     due = db.execute(
         "SELECT d.id, p.body FROM delivery d JOIN payload p ON p.delivery = d.id WHERE d.flow = 'bench'"
         " AND d.state IN ('pending', 'doubt', 'waiting', 'blocked') AND d.due <= ? ORDER BY d.lane, d.due LIMIT ?",
         (_now(), PAGE),
     ).fetchall()
-    work = [(key, _translated(orjson.loads(body)["record"])) for key, body in due]
+    work = [(key, translate_by_hand(orjson.loads(body)["record"])) for key, body in due]
     with db:
         db.executemany(
             "INSERT INTO intent (delivery, token, body) VALUES (?, 1, ?)",
@@ -274,6 +294,7 @@ def _with_life(db: sqlite3.Connection, page: list[Record], first: int) -> None:
             [(_now(), key) for key, _ in work],
         )
         db.executemany("DELETE FROM intent WHERE delivery = ?", [(key,) for key, _ in work])
+    return len(work)
 
 
 _DELIVERY = (

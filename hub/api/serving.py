@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from hub.api import relay
 from hub.api.access import Access
 from hub.api.app import create_app
 from hub.api.ingress import Ingress
+from hub.api.relay import Outbox
 from hub.connector.contract import Receives
+from hub.runtime.hub import Hub
 from hub.runtime.service import Service
 from hub.runtime.signals import HINTS
 from hub.store import inbox
@@ -17,21 +20,33 @@ from hub.sync.failpoints import failpoint
 def app_of(service: Service) -> Any:
     """The ASGI app of a service that is about to listen."""
     hub = service.hub
-    wanted = {
-        spec.source.system for name, spec in hub.project.mappings().items() if hub.config.flows[name].settings.webhooks
-    }
+    relays = service.relays
+    wanted = set(hub.config.systems) if relays else _sources(hub)
+    outbox = Outbox(hub.store)
     connectors = {name: hub.project.connector(name) for name in sorted(wanted)}
     receivers = {name: connector for name, connector in connectors.items() if isinstance(connector, Receives)}
 
     async def commit(messages: list[inbox.Message]) -> None:
         failpoint("before-store")
-        await inbox.receive(hub.store, messages)
+        if relays:
+            await outbox.keep(messages)
+        else:
+            await inbox.receive(hub.store, messages)
+            hub.signals.wake(HINTS)
         failpoint("after-store")
-        hub.signals.wake(HINTS)
 
     settings = hub.config.api
     ingress = Ingress(receivers, commit, hub.store.clock, max_body=settings.max_body)
-    app = create_app(hub, ingress, Access(settings, service.owner_token), service.reasons)
+    access = Access(settings, service.owner_token)
+    app = create_app(hub, ingress, access, service.reasons)
+    if relays:
+        app.include_router(relay.router(outbox, access, service.stopping))
     app.state.hooks = list(receivers)
     app.state.close = ingress.close
     return app
+
+
+def _sources(hub: Hub) -> set[str]:
+    """The systems whose webhooks a flow wants."""
+    specs = hub.project.mappings().items()
+    return {spec.source.system for name, spec in specs if hub.config.flows[name].settings.webhooks}

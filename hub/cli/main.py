@@ -14,7 +14,7 @@ import typer
 # Typer brings a Click of its own, and exports few of its errors.
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from hub.cli.commands import deliveries, flows, ids, inbox, mapping, overview, project, service, simulate, work
+from hub.cli.commands import deliveries, flows, ids, inbox, mapping, overview, project, service, simulate, tables, work
 from hub.cli.output import err, print_error, print_json
 from hub.cli.session import Session
 from hub.domain.errors import HubError
@@ -66,6 +66,7 @@ overview.add_to(app)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(ids.app, name="ids")
+app.add_typer(tables.app, name="tables")
 app.add_typer(flows.app, name="flows")
 app.add_typer(mapping.app, name="mapping")
 

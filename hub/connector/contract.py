@@ -5,7 +5,7 @@ The duties are those of the connector guide (`docs/connectors.md`); the conforma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -181,6 +181,19 @@ class Received:
     dedupe: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """One message of a stream: what it tells, its bytes for the inbox, and how the sender is answered.
+
+    `acknowledge(True)` once it is stored; `acknowledge(False)` asks for it again later. Raises TransportFailure when
+    the stream has ended: then it comes again. (`received.reply` has no use here.)
+    """
+
+    received: Received
+    body: bytes = field(repr=False)
+    acknowledge: Callable[[bool], Awaitable[None]]
+
+
 class WebhookRefused(Exception):
     """A webhook that is forged, stale or malformed. `reason` goes to the log, never the secret or the body."""
 
@@ -264,6 +277,24 @@ class Writes(Protocol):
 class Receives(Protocol):
     def receive(self, request: WebhookRequest) -> Received:
         """Verify first, on the raw bytes, then decrypt and read. Raises WebhookRefused."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """Events over a connection that the hub opens, where a vendor can't reach it or asks for that."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether this system's settings ask for it; `events` is called only then."""
+        ...
+
+    def events(self) -> AsyncIterator[Pushed]:
+        """Open one connection and give what comes over it, until the other side ends it in good order. Whoever reads it
+        opens the next, after a pause when this one failed.
+
+        Raises CredentialsRefused, VendorError, TransportFailure.
+        """
         ...
 
 

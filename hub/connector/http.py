@@ -18,7 +18,9 @@ import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from hub.connector import fence
+from hub.connector.breaker import Breaker
 from hub.connector.redaction import Redactor
+from hub.connector.turns import Turns
 from hub.domain.clock import Clock
 from hub.domain.errors import HubError, QuotaSpent, Unreachable, VendorError
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
@@ -27,7 +29,11 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 _SHOWN = 300  # characters of a body that an error may quote
+_OUT_OF_ORDER = frozenset({502, 503, 504})  # said by what stands before the system, or by the system in maintenance
 _LONGEST_WAIT = 60.0  # seconds; who asks for more gets the failure, and the engine plans the next try
+
+# Mistakes of ours, which say nothing about the system.
+_OURS = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.PoolTimeout)
 
 # Whatever of httpx's tree stands here happened before the first byte of the request could leave.
 _NEVER_LEFT = (
@@ -52,7 +58,8 @@ class TransportFailure(Unreachable):
     def outcome(self) -> Outcome:
         """What a write reports of this failure: DOWN if it never left, UNKNOWN otherwise."""
         if self.passed:
-            return Outcome(OutcomeKind.NOT_EXECUTED, failure=Failure(self.message, code="lease"), retry_after=0.0)
+            failure = Failure(self.message, code="lease")
+            return Outcome(OutcomeKind.NOT_EXECUTED, failure=failure, retry_after=0.0)
         kind = OutcomeKind.UNKNOWN if self.sent else OutcomeKind.DOWN
         return Outcome(kind, failure=Failure(self.message, code="transport"))
 
@@ -165,7 +172,8 @@ class Http:
     """A pooled client for one system.
 
     `send` sends once, whatever happens: writes belong to the ledger. `read` repeats what is safe to repeat.
-    Secrets that it knows (`hide`) never reach its logs or errors.
+    Secrets that it knows (`hide`) never reach its logs or errors. Who waits for one of its `connections` goes by
+    standing; what its `breaker` holds back never leaves.
     """
 
     def __init__(
@@ -184,8 +192,11 @@ class Http:
         proxy: str | None = None,
         verify: bool | ssl.SSLContext = True,
         transport: httpx.AsyncBaseTransport | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.redact = Redactor(secrets)
+        self._breaker = breaker
+        self._turns = Turns(connections)
         self._clock = clock
         self._logger = logger
         self._sleep = sleep
@@ -240,9 +251,10 @@ class Http:
             content = orjson.dumps(json)
             sent_headers.setdefault("Content-Type", "application/json; charset=utf-8")
         where = f"{method} {path.partition('?')[0]}"
+        left = _Left(total)
+        await self._may_leave(where, total)
         asked = self._clock.now()
         started = self._clock.monotonic()
-        left = _Left(total)
         try:
             request = self._client.build_request(
                 method,
@@ -260,9 +272,12 @@ class Http:
                 finally:
                     await answer.aclose()
         except fence.LeasePassed as error:
-            raise TransportFailure(f"{where} was not sent: {error}", sent=False, passed=True) from None
+            raise TransportFailure(f"{self.redact(where)} was not sent: {error}", sent=False, passed=True) from None
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise self._failure(where, error, left, total) from None
+        finally:
+            self._turns.release()
+        self._heard(where, answer.status_code)
         took = self._clock.monotonic() - started
         self._logger.debug("%s -> %s in %.3f s, %d bytes", self.redact(where), answer.status_code, took, len(body))
         return Response(
@@ -319,7 +334,7 @@ class Http:
         connect = min(self._connect_timeout, idle)
         where = f"{method} {path.partition('?')[0]}"
         asked = self._clock.now()
-        left = _Left(None)
+        left = _Left()
         try:
             request = self._client.build_request(
                 method,
@@ -333,6 +348,7 @@ class Http:
             answer = await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._failure(where, error, left, idle) from None
+        self._heard(where, answer.status_code)
         self._logger.debug("%s -> %s, a stream", self.redact(where), answer.status_code)
         try:
             yield Streamed(self, answer, where, asked, left, idle)
@@ -341,6 +357,29 @@ class Http:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    async def _may_leave(self, where: str, seconds: float) -> None:
+        """Wait for a connection, at most that long; the caller gives it back. Raises TransportFailure: nothing left."""
+        if self._breaker is not None and (why := self._breaker.refuses()) is not None:
+            raise self._kept(where, why)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise self._kept(where, f"every connection was busy for {seconds:g} s") from None
+
+    def _kept(self, where: str, why: str) -> TransportFailure:
+        message = f"{self._client.base_url.host}: {where}: the request never left: {why}"
+        return TransportFailure(self.redact(message), sent=False)
+
+    def _heard(self, where: str, status: int) -> None:
+        """Any answer is a sign of life, except of who stands in for a system that is away."""
+        if self._breaker is None:
+            return
+        if status in _OUT_OF_ORDER:
+            self._breaker.failure(self.redact(f"{where} answered {status}"))
+        else:
+            self._breaker.success()
 
     async def _body(self, answer: httpx.Response, where: str) -> bytes:
         parts: list[bytes] = []
@@ -372,6 +411,8 @@ class Http:
             if sent
             else f"check that {host} can be reached from this machine, and its address in the settings",
         )
+        if self._breaker is not None and not isinstance(error, _OURS):
+            self._breaker.failure(self.redact(f"{where}: {reason}"))
         self._logger.debug("%s", failure.message)
         return failure
 
@@ -382,10 +423,10 @@ class _Left:
     Exception types alone can't tell: our own time-out may strike while the connection is still being made.
     """
 
-    def __init__(self, needs: float | None) -> None:
+    def __init__(self, needs: float | None = None) -> None:
         self.traced = False
         self.sent = False
-        self._needs = needs  # seconds that the claim's lease must still last; None: it is a read, which does no harm
+        self._needs = needs  # seconds that the claim's lease must still last; None: a late one does no harm
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         self.traced = True

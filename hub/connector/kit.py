@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from hub.connector.breaker import Breaker
 from hub.connector.http import Http, Sleep
 from hub.connector.limits import Budgets, LocalBudgets
 from hub.connector.tokens import MemoryTokens, Token, TokenCache, TokenSource
@@ -20,17 +21,22 @@ from hub.domain.clock import Clock, SystemClock
 class Kit:
     """Everything from the outside world that a connector may use: `ConnectorClass(settings, kit)`.
 
-    `system` is the connection's name; `sleep` waits (seconds) by the same time that `clock` tells; `transport` replaces
-    the network in tests.
+    `system` is the connection's name; `clock` tells the time to sign with, `steady` the same for all that is compared
+    later and never steps back; `sleep` waits (seconds) by the same time; `breaker` is the system's; `transport`
+    replaces the network in tests.
     """
 
     system: str
     clock: Clock
     tokens: TokenCache
     budgets: Budgets
+    steady: Clock
     sleep: Sleep = asyncio.sleep
+    breaker: Breaker | None = None
     transport: httpx.AsyncBaseTransport | None = None
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("hub.connector"))
+    _https: list[Http] = field(default_factory=list, repr=False)
+    _hidden: str = field(default="", repr=False)
 
     @classmethod
     def local(
@@ -42,15 +48,20 @@ class Kit:
         tokens: TokenCache | None = None,
         budgets: Budgets | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        breaker: Breaker | None = None,
+        steady: Clock | None = None,
     ) -> Kit:
-        """A kit that lives in this process alone: for tests, the CLI and `hub run` without a fleet."""
+        """A kit that lives in this process alone, as far as it is given nothing that is shared."""
         clock = clock or SystemClock()
+        steady = steady or clock
         return cls(
             system=system,
             clock=clock,
             tokens=tokens or MemoryTokens(),
-            budgets=budgets or LocalBudgets(clock, sleep=sleep),
+            budgets=budgets or LocalBudgets(steady, sleep=sleep),
+            steady=steady,
             sleep=sleep,
+            breaker=breaker,
             transport=transport,
             logger=logging.getLogger(f"hub.connector.{system}"),
         )
@@ -68,9 +79,9 @@ class Kit:
         verify: bool | ssl.SSLContext = True,
     ) -> Http:
         """A client for this system. Its owner closes it."""
-        return Http(
+        made = Http(
             base_url,
-            clock=self.clock,
+            clock=self.steady,
             logger=self.logger,
             sleep=self.sleep,
             secrets=secrets,
@@ -81,8 +92,18 @@ class Kit:
             proxy=proxy,
             verify=verify,
             transport=self.transport,
+            breaker=self.breaker,
         )
+        self._https.append(made)
+        return made
 
     def token_source(self, account: str, login: Callable[[], Awaitable[Token]], *, early: float = 300.0) -> TokenSource:
         """Tokens of one `account` of this system; `login` fetches a new one, `early` is seconds before its end."""
-        return TokenSource(self.tokens, self.clock, f"{self.system}:{account}", login, early=early)
+        return TokenSource(self.tokens, self.steady, f"{self.system}:{account}", login, early=early, seen=self._hide)
+
+    def _hide(self, token: Token) -> None:
+        """A token that another process fetched is as secret as one of our own."""
+        if token.value != self._hidden:
+            for http in self._https:
+                http.hide(token.value)
+            self._hidden = token.value

@@ -187,7 +187,7 @@ class LocalBudgets:
         self._limits = tuple(limits)
 
     async def take(self, group: str, cost: int = 1) -> None:
-        async with self._turns.setdefault(group, Turns()).turn():
+        async with self._turns.setdefault(group, Turns()):
             while True:
                 quotas = [self._quota(limit, group) for limit in self._matching(group) if limit.reset_zone]
                 for quota in quotas:

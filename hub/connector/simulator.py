@@ -159,6 +159,10 @@ class Simulator(ABC):
         """Where this content goes, for vendors that put a signature into the query."""
         return url
 
+    def callback_given_up(self, body: bytes) -> None:
+        """What the vendor does with a callback that nobody answered: here nothing."""
+        return
+
     def callback_accepted(self, response: httpx.Response) -> bool:
         """Whether the receiver's reply is the one the vendor expects."""
         return response.status_code == 200
@@ -298,6 +302,7 @@ class Simulator(ABC):
                     self.counts["callback_unanswered"] += 1
                 if pause is not None:
                     await asyncio.sleep(pause)
+        self.callback_given_up(body)
 
 
 async def _messages(response: Response, scope: Scope) -> list[Message]:

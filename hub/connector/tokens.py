@@ -66,6 +66,7 @@ class TokenSource:
     Many callers that find it old share one log-in and its result, also when it fails: a hundred workers with a wrong
     password make one attempt, not a hundred that lock the account. For the same reason refused credentials are not
     tried again for `pause` seconds, whoever asks. `early` is how many seconds before its end a token is renewed.
+    `seen` is told each token that is given out.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class TokenSource:
         *,
         early: float = 300.0,
         pause: float = 30.0,
+        seen: Callable[[Token], None] | None = None,
     ) -> None:
+        self._seen = seen
         self._cache = cache
         self._clock = clock
         self._key = key
@@ -89,6 +92,12 @@ class TokenSource:
 
     async def token(self) -> Token:
         """A token that is good for now. Raises what the log-in raised."""
+        token = await self._token()
+        if self._seen is not None:
+            self._seen(token)
+        return token
+
+    async def _token(self) -> Token:
         held = await self._cache.get(self._key)
         if held is not None and self._fresh(held):
             return held

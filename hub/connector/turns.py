@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count
@@ -57,21 +57,18 @@ def _standing(given: Standing) -> Iterator[None]:
 
 
 class Turns:
-    """`slots` callers at a time. Who waits goes by standing, among equals who came first."""
+    """`slots` callers at a time: `async with turns:`. Who waits goes by standing, among equals who came first."""
 
     def __init__(self, slots: int = 1) -> None:
         self._free = slots
         self._order = count()
         self._waiting: list[tuple[tuple[bool, int, bool], int, asyncio.Future[None]]] = []
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """The caller's turn while the block runs."""
+    async def __aenter__(self) -> None:
         await self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
+
+    async def __aexit__(self, *_how: object) -> None:
+        self.release()
 
     async def acquire(self) -> None:
         """Wait for a turn. Who is cancelled while waiting has none."""

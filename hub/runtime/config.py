@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,17 @@ from hub.mapping.names import Names
 from hub.mapping.reader import nearest
 from hub.runtime.aliases import read_names
 from hub.runtime.secrets import Secrets, environment
-from hub.runtime.settings import TOP, ApiSettings, FlowSettings, RetentionSettings, StoreSettings
+from hub.runtime.settings import (
+    TOP,
+    ApiSettings,
+    FleetSettings,
+    FlowSettings,
+    InboxesSettings,
+    IngressSettings,
+    RetentionSettings,
+    RunSettings,
+    StoreSettings,
+)
 from hub.runtime.validate import validate
 
 FILE = "hub.yaml"
@@ -67,6 +77,9 @@ class Config:
     params: Mapping[str, Any]
     retention: RetentionSettings
     names: Names = field(default_factory=Names)
+    run: RunSettings = field(default_factory=RunSettings)
+    fleet: FleetSettings = field(default_factory=FleetSettings)
+    inbox_from: Sequence[IngressSettings] = ()
     warnings: list[Problem] = field(default_factory=list)
 
     @property
@@ -166,13 +179,16 @@ class _Reader:
         store = self._section(StoreSettings, node, "store")
         api = self._section(ApiSettings, node, "api")
         retention = self._section(RetentionSettings, node, "retention")
+        run = self._section(RunSettings, node, "run")
+        fleet = self._section(FleetSettings, node, "fleet")
+        inboxes = self._inboxes(node)
         systems = {
             name: system for name, item in self._named(node, "systems") if (system := self._system(name, item, node))
         }
         flows = {name: flow for name, item in self._named(node, "flows") if (flow := self._flow(name, item, node))}
         params = self._params(node)
         names = read_names(node.at("names"), node.at("systems"), self._problems)
-        if store is None or api is None or retention is None:
+        if store is None or api is None or retention is None or run is None or fleet is None or inboxes is None:
             return None
         return Config(
             folder=self._file.parent,
@@ -184,7 +200,18 @@ class _Reader:
             params=params,
             retention=retention,
             names=names,
+            run=run,
+            fleet=fleet,
+            inbox_from=tuple(inboxes.inbox_from),
             warnings=[problem for problem in self._problems if problem.warning],
+        )
+
+    def _inboxes(self, node: Node) -> InboxesSettings | None:
+        below = node.at("inbox_from")
+        given = {} if below is None else {"inbox_from": below}
+        place = node.place_at("inbox_from")
+        return validate(
+            InboxesSettings, Node(given, place, dict.fromkeys(given, place)), self._secrets, self._problems, "hub.yaml"
         )
 
     def _section(self, model: Any, node: Node, key: str) -> Any:

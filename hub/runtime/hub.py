@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hub.domain.clock import Clock, SystemClock
+from hub.runtime import turns
 from hub.runtime.config import Config
 from hub.runtime.connectors import Installed
 from hub.runtime.project import Project
@@ -71,9 +72,18 @@ class Hub:
         await self.prove(flow)
         return await self.engine()
 
-    def reading(self, flow: str) -> asyncio.Lock:
-        """Held while a flow's source is read: a flow never overlaps with itself."""
-        return self._reading[flow]
+    @asynccontextmanager
+    async def reading(self, flow: str, *, claimed: bool = False) -> AsyncIterator[None]:
+        """Held while a flow's source is read: a flow never overlaps with itself, in no process of a fleet.
+
+        `claimed`: its schedule is held already. Raises StoreError.
+        """
+        async with self._reading[flow]:
+            if claimed or self.store.dialect == "sqlite":
+                yield
+                return
+            async with turns.held(self.store, flow):
+                yield
 
     async def paused(self, flow: str) -> bool:
         """Whether a person, or the hub itself, has paused the flow."""

@@ -1,35 +1,39 @@
-"""The scheduler: claims schedule rows that are due and has their flow read; a flow never overlaps with itself."""
+"""The scheduler: keeps the schedule rows as `hub.yaml` has them, and tells the fleet what is due."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+from typing import Protocol
 
 from hub.domain.errors import HubError
+from hub.runtime import pull
 from hub.runtime.hub import Hub
-from hub.runtime.signals import SCHEDULES
-from hub.runtime.triggers import Trigger, of_flow
-from hub.store import flows, schedules
-from hub.sync.failpoints import failpoint
+from hub.runtime.signals import DRAIN, FETCH, READ, Signal
+from hub.runtime.triggers import of_flow
+from hub.store import claims, flows, hints, runs, schedules
+from hub.sync.write_back import SUFFIX
 
 log = logging.getLogger("hub.scheduler")
 
 _BY_CONFIG = "paused in hub.yaml"
-_LOOK = 5.0  # seconds
-_LEASE = 60.0  # seconds; renewed while the flow is read
+_LOOK = 2.0  # seconds between two looks
+_INTERRUPT = 15.0  # seconds between two looks for runs whose process died
+
+
+class Carrier(Protocol):
+    """What carries signals to other processes. It may lose every one of them."""
+
+    def put(self, signal: Signal) -> None: ...
 
 
 class Scheduler:
-    """Looks for due schedules and starts their runs, each in a task of its own."""
+    """Any number of them may run: none holds anything, so each may die at any time."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, carrier: Carrier | None = None) -> None:
         self._hub = hub
-        self._holder = secrets.token_hex(8)
-        self._stopping = asyncio.Event()
-        self._loop: asyncio.Task[None] | None = None
-        self._runs: dict[str, asyncio.Task[None]] = {}
-        self.failures: dict[str, str] = {}  # schedule -> why its last run failed
+        self._carrier = carrier
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Bring the schedule rows in line with `hub.yaml`, and begin."""
@@ -45,9 +49,11 @@ class Scheduler:
             for flow in self._hub.config.flows.values()
             for kind, trigger in of_flow(flow.settings).items()
         ]
-        await schedules.sync(self._hub.store, wanted)
+        await schedules.sync(self._hub.store, wanted + pull.planned(self._hub.config, now))
         await self._pauses()
-        self._loop = asyncio.create_task(self._watch(), name="scheduler")
+        self._tasks.append(asyncio.create_task(self._look_after_runs(), name="look after runs"))
+        if self._carrier is not None:
+            self._tasks.append(asyncio.create_task(self._signal(self._carrier), name="signal"))
 
     async def _pauses(self) -> None:
         """`paused:` of `hub.yaml` is one more person's word: taking it away lets go what it held, and nothing else."""
@@ -58,81 +64,46 @@ class Scheduler:
             elif not flow.settings.paused and flow.name in held and held[flow.name].reason == _BY_CONFIG:
                 await flows.resume(self._hub.store, flow.name)
 
-    async def stop(self, deadline: float) -> None:
-        """Start nothing more; let runs end for `deadline` seconds, then cut them off where their cursors stand."""
-        self._stopping.set()
-        self._hub.signals.wake(SCHEDULES)
-        running = list(self._runs.values())
-        if running:
-            _, late = await asyncio.wait(running, timeout=deadline)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        if self._loop is not None:
-            await self._loop
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _watch(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                pause = await self._begin_due()
-            except HubError as error:
-                log.warning("schedules: %s", error.message)
-                pause = _LOOK
-            await self._hub.signals.wait(SCHEDULES, pause)
-
-    async def _begin_due(self) -> float:
-        """Begin what is due; seconds until there is reason to look again."""
-        store = self._hub.store
-        for row in await schedules.claim(store, holder=self._holder, lease=_LEASE, limit=20):
-            failpoint("after-schedule-claim")
-            task = self._runs[row.name] = asyncio.create_task(self._run(row), name=row.name)
-            task.add_done_callback(self._ended)
-        due = await schedules.next_due(store)
-        return _LOOK if due is None else min(_LOOK, max(0.05, (due - store.clock.now()) / 1000))
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if self._runs.get(task.get_name()) is task:
-            del self._runs[task.get_name()]
-
-    async def _run(self, row: schedules.Schedule) -> None:
-        trigger = Trigger.decode(row.trigger)
-        now = self._hub.store.clock.now()
-        due = now if row.next_due is None else row.next_due
-        missed = trigger.missed(due, now)
-        if missed:
-            log.warning("%s was missed %d times and is caught up once", row.name, missed)
-        run: int | None = None
-        beat = asyncio.create_task(self._renew(row))
-        try:
-            run = await self._read(row)
-            self.failures.pop(row.name, None)
-        except HubError as error:
-            self.failures[row.name] = error.message
-            log.warning("%s failed: %s%s", row.name, error.message, f" ({error.hint})" if error.hint else "")
-        except Exception as error:
-            self.failures[row.name] = f"a mistake inside the hub ({type(error).__name__})"
-            log.exception("%s failed in a way that the hub does not know", row.name)
-        finally:
-            beat.cancel()
-            following = trigger.after(due, self._hub.store.clock.now())
-            await schedules.finish(self._hub.store, row, next_due=following, run=run, missed=missed)
-            self._hub.signals.wake(SCHEDULES)
-
-    async def _read(self, row: schedules.Schedule) -> int | None:
-        hub = self._hub
-        if await hub.paused(row.flow):
-            return None
-        await hub.prove(row.flow)
-        engine = await hub.engine()
-        async with hub.reading(row.flow):
-            report = await engine.read(row.flow, full=row.kind == "sweep", cause="schedule")
-        hub.signals.wake(row.flow)
-        return report.run
-
-    async def _renew(self, row: schedules.Schedule) -> None:
+    async def _signal(self, carrier: Carrier) -> None:
+        """Tell again and again what is due: a signal that was lost is told again, one too many finds nothing to do."""
         while True:
-            await asyncio.sleep(_LEASE / 3)
-            await schedules.renew(self._hub.store, row, lease=_LEASE)
+            try:
+                for signal in await self.due():
+                    carrier.put(signal)
+            except HubError as error:
+                log.warning("what is due could not be looked up: %s", error.message)
+            await asyncio.sleep(_LOOK)
+
+    async def due(self) -> list[Signal]:
+        """What somebody could do now."""
+        store = self._hub.store
+        found = [Signal(READ, flow) for flow in await schedules.due(store)]
+        now = store.clock.now()
+        for flow in self._hub.config.flows:
+            for queue in (flow, flow + SUFFIX):
+                at = await claims.next_due(store, queue)
+                if at is not None and at <= now:
+                    found.append(Signal(DRAIN, flow))
+                    break
+        at = await hints.next_due(store)
+        if at is not None and at <= now:
+            found.append(Signal(FETCH))
+        return found
+
+    async def _look_after_runs(self) -> None:
+        """Mark runs whose process died: 'running' is proven by signs of life."""
+        while True:
+            await asyncio.sleep(_INTERRUPT)
+            try:
+                if died := await runs.interrupt(self._hub.store, silent_for=runs.SILENT):
+                    log.warning("%d runs gave no sign of life for %.0f s: their process died", died, runs.SILENT)
+            except HubError as error:
+                log.warning("runs could not be looked after: %s", error.message)
 
 
 def schedule_name(flow: str, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""`hub run`: scheduler, workers and HTTP side in one process and one loop; stopped without losing anything."""
+"""`hub run`: what a process does by its role, in one loop, with its HTTP side; stopped without losing anything."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from typing import Any
 import uvicorn
 
 from hub.domain.errors import InvalidInput
-from hub.runtime.housekeeping import keep_house
+from hub.runtime.duties import Duties
 from hub.runtime.hub import Hub
-from hub.runtime.scheduler import Scheduler
-from hub.runtime.workers import Workers
+from hub.runtime.memory import keep_collector_quiet
+from hub.runtime.post import Post
+from hub.runtime.roles import Part, relays
 from hub.store import runs, schedules
 
 log = logging.getLogger("hub.service")
-
-DEADLINE = 20.0  # seconds that work in hand has to come to rest
 
 App = Callable[["Service"], Any]
 """Makes the ASGI app of a service; given from above, since the API stands on the runtime."""
@@ -41,49 +40,45 @@ class Ready:
 class Service:
     """One hub at work. `url` is known once it listens; `owner_token` is the key for commands of this machine's user."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, part: Part = Part.ALL, post: Post | None = None) -> None:
         self.hub = hub
-        self.workers = Workers(hub)
-        self.scheduler = Scheduler(hub)
+        self.part = part
+        self.duties = Duties(hub, part, post)
         self.owner_token = secrets.token_urlsafe(32)
         self.stopping = asyncio.Event()
         self.url = ""
+
+    @property
+    def relays(self) -> bool:
+        """Whether webhooks are kept for another hub to fetch, instead of becoming hints here."""
+        return self.part is Part.INGRESS and relays(self.hub.config)
 
     def reasons(self) -> list[str]:
         """Why the hub does not do all of its work just now; empty when it does."""
         if self.stopping.is_set():
             return ["the hub is stopping"]
-        troubles = {**self.workers.failures, **self.scheduler.failures}
-        return [f"{name}: {why}" for name, why in sorted(troubles.items())]
+        return [f"{name}: {why}" for name, why in sorted(self.duties.troubles.items())]
 
     @contextlib.asynccontextmanager
     async def running(self, app: App, *, port: int | None = None) -> AsyncIterator[Ready]:
         """Everything at work while the block runs. Raises InvalidInput when the port is taken."""
+        if not self.part.listens:
+            async with self._at_work():
+                yield Ready("", {})
+            return
         settings = self.hub.config.api
         listener = _listen(settings.host, settings.port if port is None else port)
         try:
             self.url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
-            engine = await self.hub.engine()
-            if self.hub.store.dialect == "sqlite":
-                # Nobody else can have the file: whoever held a lease or ran before is gone.
-                await engine.start()
-                await schedules.void_leases(self.hub.store)
-                await runs.interrupt(self.hub.store)
+            await self._prepare()
             made = app(self)
-            server = _Server(_config(made))
+            server = _Server(_config(made, self.hub.config.run.stop_within))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
                 await self._listening(server, serving)
                 with self._announced():
-                    self.hub.serving = True
-                    await self.scheduler.start()
-                    self.workers.start()
-                    house = asyncio.create_task(keep_house(self.hub), name="housekeeping")
-                    try:
+                    async with self._at_work(prepared=True):
                         yield Ready(self.url, {name: f"{self.url}/hooks/{name}" for name in made.state.hooks})
-                    finally:
-                        house.cancel()
-                        await self._stop()
             finally:
                 server.should_exit = True
                 await serving
@@ -91,17 +86,35 @@ class Service:
         finally:
             listener.close()
 
+    async def _prepare(self) -> None:
+        engine = await self.hub.engine() if self.part.works else None
+        if self.hub.store.dialect == "sqlite":
+            # Nobody else can have the file: whoever held a lease or ran before is gone.
+            if engine is not None:
+                await engine.start()
+            await schedules.void_leases(self.hub.store)
+            await runs.interrupt(self.hub.store)
+
+    @contextlib.asynccontextmanager
+    async def _at_work(self, *, prepared: bool = False) -> AsyncIterator[None]:
+        if not prepared:
+            await self._prepare()
+        keep_collector_quiet()
+        self.hub.serving = True
+        await self.duties.start()
+        try:
+            yield
+        finally:
+            self.stopping.set()
+            log.info("stopping: letting what is in hand come to rest")
+            await self.duties.stop()
+
     async def until_told(self) -> None:
         """Wait for SIGTERM, SIGINT, or `stopping`."""
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self.stopping.set)
         await self.stopping.wait()
-
-    async def _stop(self) -> None:
-        self.stopping.set()
-        log.info("stopping: letting what is in hand come to rest")
-        await asyncio.gather(self.scheduler.stop(DEADLINE), self.workers.stop(DEADLINE))
 
     async def _listening(self, server: _Server, serving: asyncio.Task[None]) -> None:
         listening = asyncio.create_task(server.listening.wait())
@@ -145,7 +158,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _config(app: Any, stop_within: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
@@ -156,7 +169,7 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(DEADLINE),
+        timeout_graceful_shutdown=max(1, min(5, int(stop_within))),
     )
 
 

@@ -13,6 +13,7 @@ from hub.runtime.units import Bytes, Seconds, Start, TimeOfDay, ZoneName
 from hub.sync.flow import FirstSight, OnAdopt, OnGone
 
 LOCALHOST = frozenset({"127.0.0.1", "localhost", "::1"})
+BROKERS = ("redis", "rediss", "amqp", "amqps")
 
 
 class Role(StrEnum):
@@ -151,4 +152,68 @@ class RetentionSettings(Section):
     runs: Seconds = Field(default=90 * 86400.0, description="History of runs.")
 
 
-TOP = ("store", "api", "systems", "params", "names", "flows", "retention")
+class RunSettings(Section):
+    """How a process of the hub lives."""
+
+    stop_within: Seconds = Field(
+        default=20.0,
+        description="How long SIGTERM lets work in hand come to rest before the rest is handed back. "
+        "Whoever stops the process (systemd, a container's engine) must wait 15 s longer than this.",
+    )
+
+
+class FleetSettings(Section):
+    """What carries signals between the processes of a fleet. Nothing rests on it: the truth is in the store."""
+
+    broker: SecretStr | None = Field(
+        default=None,
+        description="Redis or RabbitMQ: `redis://…`, `rediss://…`, `amqp://…` or `amqps://…`. "
+        "None: the processes look for work themselves, which is slower.",
+    )
+    queue: str = Field(
+        default="crm-hub",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="The broker's queue; two hubs at one broker need two names.",
+    )
+
+    @field_validator("broker")
+    @classmethod
+    def _known(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value().partition("://")[0] not in BROKERS:
+            raise ValueError(f"must start with {', '.join(f'{one}://' for one in BROKERS)}")
+        return value
+
+
+class IngressSettings(Section):
+    """An ingress elsewhere, in a DMZ say, whose inbox this hub empties. The hub calls it, never the other way round."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,49}$", description="What it is called in logs and in `hub status`."
+    )
+    url: str = Field(description="Where its `hub run --role ingress` listens, e.g. https://dmz.example.com:8300.")
+    token: SecretStr = Field(description="A token of role operator from its `api: {tokens: …}`.")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// (or http:// on a network of your own)")
+        return value.rstrip("/")
+
+
+class InboxesSettings(Section):
+    """Where webhooks come in beside this hub's own ingress."""
+
+    inbox_from: list[IngressSettings] = Field(
+        default_factory=list, description="Ingresses elsewhere whose inboxes this hub empties."
+    )
+
+    @model_validator(mode="after")
+    def _once_each(self) -> InboxesSettings:
+        names = [one.name for one in self.inbox_from]
+        if len(set(names)) < len(names):
+            raise ValueError("two entries of `inbox_from` have the same name")
+        return self
+
+
+TOP = ("store", "api", "systems", "params", "names", "flows", "retention", "run", "fleet", "inbox_from")

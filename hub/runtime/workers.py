@@ -14,6 +14,7 @@ from hub.runtime.signals import HINTS
 log = logging.getLogger("hub.worker")
 
 _IDLE = 30.0  # seconds: the sweep that backs up lost signals
+_SHARED = 5.0  # the same where other processes make work too
 _AGAIN = 1.0  # seconds: due, but the target's breaker is open, or somebody else holds what is due
 _HINTS = 5.0
 
@@ -25,6 +26,7 @@ class Workers:
         self._hub = hub
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._idle = _IDLE if hub.store.dialect == "sqlite" else _SHARED
         self.failures: dict[str, str] = {}  # loop -> what stands in its way just now
 
     def start(self) -> None:
@@ -70,7 +72,7 @@ class Workers:
     async def _drain(self, flow: str) -> float:
         hub = self._hub
         if await hub.paused(flow):
-            return _IDLE
+            return self._idle
         await hub.prove(flow)
         engine = await hub.engine()
         if await engine.drain_once(flow):
@@ -79,8 +81,8 @@ class Workers:
             return 0.0
         due = await engine.due_soon(flow)
         if due is None:
-            return _IDLE
-        return min(_IDLE, max(_AGAIN, (due - hub.store.clock.now()) / 1000))
+            return self._idle
+        return min(self._idle, max(_AGAIN, (due - hub.store.clock.now()) / 1000))
 
     async def _fetch(self) -> float:
         hub = self._hub

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import NotFound
@@ -54,7 +54,7 @@ class Stored:
 
 
 _LISTED = ("id", "system", "dedupe", "received", "state", "events", "headers", "copies", "error", "handled")
-_COLUMNS = ("id", "system", "dedupe", "received", "state", "events", "body", "headers", "copies", "handled")
+_COLUMNS = ("id", "system", "dedupe", "received", "state", "events", "body", "headers", "copies", "error", "handled")
 
 
 async def receive(store: Store, messages: Sequence[Message]) -> None:
@@ -69,9 +69,14 @@ async def receive(store: Store, messages: Sequence[Message]) -> None:
 
 
 async def put(
-    store: Store, conn: AsyncConnection, messages: Sequence[Message], *, state: InboxState = InboxState.NEW
+    store: Store,
+    conn: AsyncConnection,
+    messages: Sequence[Message],
+    *,
+    state: InboxState = InboxState.NEW,
+    error: str | None = None,
 ) -> None:
-    """Store webhooks only; those that are there already are counted as copies."""
+    """Store webhooks only; those that are there already are counted as copies. `error` says why they FAILED."""
     firsts: dict[tuple[str, str], Message] = {}
     for one in messages:
         firsts.setdefault((one.system, one.dedupe), one)
@@ -89,6 +94,7 @@ async def put(
             one.body,
             one.headers,
             copies[key],
+            error,
             handled,
         )
         for id_, (key, one) in zip(ids, sorted(firsts.items()), strict=True)
@@ -103,6 +109,28 @@ async def waiting(store: Store, *, limit: int = 500) -> list[Stored]:
     async with store.read() as conn:
         rows = (await conn.execute(statement.order_by(inbox.c.id).limit(limit))).all()
     return [_stored(row) for row in rows]
+
+
+async def outgoing(store: Store, *, limit: int, size: int) -> list[Stored]:
+    """Webhooks that are stored only, with their bodies, the oldest first: up to `size` bytes of them, at least one."""
+    waiting = select(inbox.c.id, func.length(inbox.c.body)).where(inbox.c.state == InboxState.NEW.value)
+    async with store.read() as conn:
+        chosen: list[int] = []
+        for id_, length in (await conn.execute(waiting.order_by(inbox.c.id).limit(limit))).all():
+            size -= length
+            if chosen and size < 0:
+                break
+            chosen.append(id_)
+        statement = select(*(inbox.c[name] for name in _LISTED), inbox.c.body)
+        return sorted(map(_stored, await bulk.fetch(conn, statement, inbox.c.id, chosen)), key=lambda one: one.id)
+
+
+async def passed_on(store: Store, ids: Collection[int]) -> int:
+    """Another hub has stored these. Returns how many were waiting for that."""
+    statement = update(inbox).where(inbox.c.state == InboxState.NEW.value)
+    values = {"state": InboxState.HANDLED.value, "handled": store.clock.now()}
+    async with store.begin() as conn:
+        return await bulk.change(conn, statement.values(values), inbox.c.id, list(ids))
 
 
 async def handle(store: Store, conn: AsyncConnection, messages: Sequence[Stored]) -> int:

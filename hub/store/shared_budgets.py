@@ -76,7 +76,7 @@ class SharedBudgets:
         """See `Budgets.take`. Raises VendorError, with nothing sent, when the store can't be asked."""
         limits = [limit for limit in self._shared if limit.holds(group)]
         if limits:
-            async with self._turns.setdefault(group, Turns()).turn():
+            async with self._turns.setdefault(group, Turns()):
                 await self._take(limits, group, min(cost, *(limit.amount for limit in limits)))
         await self._own.take(group, cost)
 

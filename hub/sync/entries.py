@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 
-from hub.connector.contract import Op
+from hub.connector.contract import Op, Write
 from hub.domain.outcome import Outcome, OutcomeKind
+from hub.mapping.compile import TableFacts
 from hub.store import identities
 from hub.store.engine import Store
 from hub.sync.changes import applied
 from hub.sync.flow import Flow
+from hub.sync.payload import Payload
 from hub.sync.work import Sent, Task, Work
 
 
@@ -101,6 +103,8 @@ class Bookkeeper:
         task.new_sent = sent
         if outcome.rows:
             self._row_identities(batch, work, record_id, outcome)
+        if write.rows:
+            self._rows_gone(batch, work, task, write)
         self._remember(batch, record_id, sent, task)
 
     def _note_seen(self, batch: Entries, task: Task) -> None:
@@ -166,6 +170,22 @@ class Bookkeeper:
                 for key, row_id in given.items()
             )
 
+    def _rows_gone(self, batch: Entries, work: Work, task: Task, write: Write) -> None:
+        """Rows that this write took out are deleted records, and so are their source rows that are no longer read."""
+        for table, changes in write.rows.items():
+            spec = self._flow.mapping.tables.get(table)
+            if not changes.remove or spec is None or spec.entity is None or spec.object is None:
+                continue
+            row_object = f"{self._flow.target_schema.name}.{table}"
+            batch.tombstones.extend((self._flow.target.name, row_object, row_id) for row_id in changes.remove)
+            there = _source_keys(work.payload, spec)
+            removed = set(changes.remove)
+            batch.tombstones.extend(
+                (self._flow.source.name, spec.object, key)
+                for key, row in task.sent.rows.get(table, {}).items()
+                if row.id in removed and key not in there
+            )
+
     def _seen_after(self, task: Task) -> dict[str, Any] | None:
         """What the target says as far as we know: as read, with what we wrote on top of it. Only two-way flows ask."""
         if not self._flow.reads_before_write and task.adopted is None:
@@ -209,3 +229,11 @@ class Bookkeeper:
 def _keys(number_field: str | None, fields: dict[str, Any]) -> dict[str, str]:
     value = fields.get(number_field) if number_field else None
     return {"number": str(value)} if value else {}
+
+
+def _source_keys(payload: Payload | None, spec: TableFacts) -> set[str]:
+    """The keys of the source rows that a table is made from, as the record was read."""
+    if payload is None or spec.key is None:
+        return set()
+    rows: Any = payload.related.get(spec.related) if spec.related else payload.record.get(spec.field or "")
+    return {str(row[spec.key]) for row in rows or () if row.get(spec.key) is not None}

@@ -21,6 +21,7 @@ NAMES = (
     "after-hints-fetched",  # what they named is captured, the hints still stand
     "before-store",  # a webhook has arrived; nothing of it is stored
     "after-store",  # it is stored and not acknowledged
+    "after-pull-stored",  # webhooks of an ingress elsewhere are stored here, and still stand there
     "after-claim",  # deliveries are ours
     "before-intent",  # it is decided what leaves; inside the transaction, before it commits
     "after-intent",  # that is written down, nothing has left

@@ -365,6 +365,12 @@ class Resolver:
                     )
                     return
                 task.overwritten[name] = theirs
+            elif (
+                (seen is None or name not in seen)
+                and not empty(theirs)
+                and not self._flow.same(name, task.sent.fields.get(name), theirs)
+            ):
+                task.overwritten[name] = theirs  # what stood there before we first looked is somebody's too
         together = self._flow.target_schema.facts.together
         kept = set(found.fields) - set(equal)
         for name in equal:

@@ -82,7 +82,8 @@ class FxiaokeClient:
                 ),
                 Limit("/cgi/*", settings.day_calls, 86_400, day, reset_zone="Asia/Shanghai"),
                 Limit(_LOGIN_GROUP, 10, 60, "log-ins"),
-            ]
+            ],
+            account=settings.app_id,
         )
 
     async def read(self, path: str, body: Body) -> Answered:
@@ -173,6 +174,8 @@ class FxiaokeClient:
         refusal = Refusal(path, code, message, self._errors.judge(code, text))
         if refusal.verdict.retry is Retry.WAIT and refusal.verdict.kind is OutcomeKind.NOT_EXECUTED:
             await self._kit.budgets.penalise(path, refusal.verdict.wait or 1.0)
+        if refusal.verdict.retry is Retry.DAY:
+            await self._kit.budgets.spent(path)
         raise refusal
 
     def _envelope(self, response: Response) -> Body:

@@ -18,6 +18,7 @@ from hub.connector.codes import ErrorTable
 from hub.connector.http import BadAnswer, Http, Response, TransportFailure, repeat
 from hub.connector.kit import Kit
 from hub.connector.tokens import Token, TokenSource
+from hub.connector.turns import Turns
 from hub.domain.errors import CredentialsRefused, HubError, Unreachable, VendorError
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
 
@@ -53,7 +54,7 @@ class _Session:
     """One session: its token, its turn, and the cookies that a load balancer gave with signed headers."""
 
     source: TokenSource
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Turns = field(default_factory=Turns)
     load: int = 0
     proven: bool = False
     cookies: dict[str, str] = field(default_factory=dict)
@@ -237,6 +238,7 @@ class KingdeeClient:
         headers = {"Content-Type": "application/json; charset=utf-8"}
         cookies = dict(session.cookies)
         if token is not None:
+            self._http.hide(*token.extra.values())  # the log-in may have been another process's
             cookies = {**token.extra, **cookies, _COOKIE: token.value}
             headers[_COOKIE] = token.value
         else:

@@ -260,7 +260,7 @@ class KingdeeSimulator(Simulator):
         errors: list[tuple[int, Refused]] = []
         for at, model in enumerate(models):
             try:
-                done.append((at, save(self.store, form, model, options, session.org, self.door.account.username)))
+                done.append((at, save(self.store, form, model, options, session.org, "api")))
             except Several as several:
                 errors += [(at, error) for error in several.errors]
             except Refused as refused:

@@ -51,6 +51,10 @@ class Desk:
         (await self._client.delete(f"{self.base_url}/_sim/faults")).raise_for_status()
         return struck
 
+    async def turn_clock(self, seconds: float) -> None:
+        """Put the system's own clock forward, or back."""
+        await self._post("clock", {"advance": seconds})
+
     async def counts(self) -> dict[str, int]:
         """Calls by name, and callbacks by what became of them."""
         counted: dict[str, int] = await self._get("counts")

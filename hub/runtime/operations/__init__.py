@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.runtime.operations import deliveries, ids, inbox, mappings, overview, work
+from hub.runtime.operations import deliveries, ids, inbox, mappings, overview, tables, work
 from hub.runtime.operations.operation import OperationTable
 
 OPERATIONS = OperationTable(
@@ -13,5 +13,6 @@ OPERATIONS = OperationTable(
         *inbox.OPERATIONS,
         *ids.OPERATIONS,
         *mappings.OPERATIONS,
+        *tables.OPERATIONS,
     ]
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from hub.connector.breaker import Breaker, BreakerState
+from hub.connector.turns import for_person
 from hub.domain.clock import ManualClock
 
 
@@ -72,3 +73,46 @@ def test_late_failures_of_calls_that_were_out_do_not_prolong_it() -> None:
     clock.advance(9)
     breaker.failure()
     assert breaker.retry_at == clock.now() + 1_000
+
+
+def test_it_says_what_it_heard_and_lets_a_person_try() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock, threshold=1)
+    assert breaker.refuses() is None
+    breaker.failure("POST /x: no answer within 60 s")
+    assert breaker.down == (clock.now() + 15_000, "POST /x: no answer within 60 s")
+    assert "no answer within 60 s" in (breaker.refuses() or "")
+    with for_person():
+        assert breaker.refuses() is None
+    clock.advance(15)
+    assert breaker.refuses() is None  # the trial
+    assert breaker.state is BreakerState.HALF_OPEN
+    assert breaker.refuses() is None  # a trial may take several requests: a log-in, then the call
+    breaker.failure()
+    assert breaker.refuses() is not None
+    assert breaker.down == (clock.now() + 30_000, "POST /x: no answer within 60 s")
+
+
+def test_what_others_suspect_needs_one_failure_of_our_own() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock)
+    breaker.suspected = True
+    assert breaker.allow()
+    breaker.failure()
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_a_system_whose_quota_is_spent_rests_until_it_begins_anew_without_being_down() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock)
+    breaker.rest(clock.now() + 60_000, "calls of the day; resumes at midnight")
+    assert breaker.retry_at == clock.now() + 60_000
+    assert breaker.resting == (clock.now() + 60_000, "calls of the day; resumes at midnight")
+    assert breaker.down is None
+    assert breaker.allow()  # what is on its way meets the budget itself
+    clock.advance(60)
+    assert breaker.retry_at is None
+    assert breaker.resting is None
+    breaker.rest(clock.now() + 60_000, "again")
+    breaker.wake()
+    assert breaker.retry_at is None

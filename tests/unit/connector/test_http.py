@@ -9,7 +9,10 @@ import httpx
 import pytest
 import respx
 
+from hub.connector.breaker import Breaker, BreakerState
 from hub.connector.http import BadAnswer, Http, TransportFailure, exact_json, repeat
+from hub.connector.kit import Kit
+from hub.connector.turns import for_flow, for_person
 from hub.domain.clock import ManualClock
 from hub.domain.errors import QuotaSpent, VendorError
 from hub.domain.outcome import OutcomeKind
@@ -242,3 +245,56 @@ async def test_cookies_are_not_kept(http: Http) -> None:
     await http.send("GET", "/x")
     await http.send("GET", "/x")
     assert "cookie" not in route.calls.last.request.headers
+
+
+async def test_a_system_that_does_not_answer_is_left_alone_and_one_that_answers_is_not() -> None:
+    clock, breaker, status = ManualClock(), Breaker(ManualClock(), threshold=2), 200
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if status == 0:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(status)
+
+    kit = Kit.local("erp", clock=clock, transport=httpx.MockTransport(answer), breaker=breaker)
+    http = kit.http("http://erp.test", secrets=["hidden-thing"])
+    for status in (0, 200, 0, 429, 503, 400, 502, 500):  # noqa: B007 - `answer` reads it
+        with suppress(TransportFailure):
+            await http.send("GET", "/x")
+        assert breaker.state is BreakerState.CLOSED
+    for status in (0, 503):  # noqa: B007
+        with suppress(TransportFailure):
+            await http.send("GET", "/hidden-thing")
+    status = 200
+    with pytest.raises(TransportFailure, match="never left: the system did not answer 2 times in a row") as caught:
+        await http.send("GET", "/x")
+    assert not caught.value.sent
+    assert caught.value.outcome().kind is OutcomeKind.DOWN
+    assert "hidden-thing" not in caught.value.message
+    with for_person():
+        assert (await http.send("GET", "/x")).status == 200
+    assert breaker.state is BreakerState.CLOSED
+    await http.aclose()
+
+
+async def test_who_waits_for_a_connection_goes_by_standing_and_not_for_ever() -> None:
+    order, asked, go = [], asyncio.Event(), asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        order.append(request.url.path)
+        asked.set()
+        await go.wait()
+        return httpx.Response(200)
+
+    kit = Kit.local("erp", transport=httpx.MockTransport(answer))
+    http = kit.http("http://erp.test", connections=1)
+    tasks = [asyncio.create_task(http.send("GET", "/first"))]
+    for path, priority in (("/low", 0), ("/high", 5)):
+        with for_flow(priority):
+            tasks.append(asyncio.create_task(http.send("GET", path)))
+    await asked.wait()
+    with pytest.raises(TransportFailure, match=r"never left: every connection was busy for 0\.01 s"):
+        await http.send("POST", "/late", timeout=0.01)
+    go.set()
+    await asyncio.gather(*tasks)
+    assert order == ["/first", "/high", "/low"]
+    await http.aclose()
