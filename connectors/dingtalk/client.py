@@ -24,6 +24,8 @@ _EARLY = 600.0
 _ZONE = ZoneInfo("Asia/Shanghai")
 _HEADER = "x-acs-dingtalk-access-token"
 _PUNISHED = "1111"
+_QUOTA = "the organisation's calls of the month"
+_MONTH = 31 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class DingTalkClient:
         kit.budgets.declare(
             [
                 Limit("*:*", settings.second_calls, 1.0, "calls of one interface in a second", each=True),
+                Limit("metered:*", settings.month_calls, _MONTH, _QUOTA, reset_zone=_ZONE.key, month=True),
             ]
         )
 
@@ -222,7 +225,7 @@ class DingTalkClient:
         if verdict.retry is Retry.DAY:
             ends = self.month_ends()
             text = f"{refusal.message}; resumes at {iso(ends)}"
-            return QuotaSpent(text, resumes_at=ends, limit="the organisation's calls of the month")
+            return QuotaSpent(text, resumes_at=ends, limit=_QUOTA)
         if verdict.retry is not Retry.NEVER or verdict.kind is OutcomeKind.UNKNOWN:
             return verdict.error(refusal.message, code=refusal.code)
         return refusal
