@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from connectors.wecom.client import Refusal
@@ -24,6 +25,11 @@ _MOST_RECEIVERS = {"to": 1000, "to_departments": 100, "to_tags": 100}
 class AppMessages(Desk):
     """Messages of the app. Within `duplicate_seconds` the platform delivers the same body once, so that the same
     message sent again after a lost answer reaches nobody twice."""
+
+    async def schema(self, object: str) -> ObjectSchema:
+        found = self.catalogue.schema(object)
+        within = float(self.settings.duplicate_seconds)
+        return replace(found, facts=replace(found.facts, repeats_within=within))
 
     async def create(self, schema: ObjectSchema, write: Write) -> Outcome:
         fields: Fields = {**write.fields, **{name: _upserted(rows) for name, rows in write.rows.items()}}
