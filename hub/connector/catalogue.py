@@ -21,8 +21,8 @@ _CAN = frozenset({"create", "update", "delete", "sees_deletes", "webhooks", "fil
 _OBJECT_KEYS = frozenset(
     {
         "label", "id", "title", "number", "modified", "version", "master", "master_field", "can", "operations",
-        "steps", "batch", "upsert_key", "stamp_field", "settles_within", "together", "order", "state_field",
-        "locked_states", "fields",
+        "steps", "batch", "upsert_key", "stamp_field", "settles_within", "repeats_within", "together", "order",
+        "state_field", "locked_states", "fields",
     }
 )  # fmt: skip
 _DEFAULTS = "_defaults"  # of all objects: {tz: ..., wire: {datetime: epoch_ms}, can: [...], batch: {...}, ...}
@@ -134,6 +134,7 @@ class _Reader:
                 self._wrong(name, f"'{member}' is not one of its fields", member, fields)
         return Facts(
             settles_within=float(given.get("settles_within", 30.0)),
+            repeats_within=float(given["repeats_within"]) if given.get("repeats_within") is not None else None,
             together=together,
             order=tuple(given.get("order") or ()),
             state_field=given.get("state_field"),

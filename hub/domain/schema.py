@@ -98,11 +98,14 @@ class Facts:
     """What the vendor's documents say and no describe call does.
 
     `settles_within`: seconds after which an unanswered write has either happened and can be found, or never will.
+    `repeats_within`: of an object that can't be looked up (a message): seconds within which the system does the same
+    create once, however often it is sent; 0: it keeps no account of it. None: an unanswered create is looked for.
     `together`: groups of fields that must travel in one write. `order`: fields that the vendor wants first, in turn.
     `usable_states`: values of `state_field` in which other systems' records may refer to this one.
     """
 
     settles_within: float = 30.0
+    repeats_within: float | None = None
     together: tuple[frozenset[str], ...] = ()
     order: tuple[str, ...] = ()
     state_field: str | None = None

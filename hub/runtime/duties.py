@@ -11,6 +11,7 @@ from hub.runtime.reads import Reads
 from hub.runtime.roles import Part, relays
 from hub.runtime.scheduler import Scheduler
 from hub.runtime.signals import DRAIN, FETCH, HINTS, READ, Signal
+from hub.runtime.streams import Listening
 from hub.runtime.workers import Workers
 
 
@@ -24,13 +25,15 @@ class Duties:
         self._workers = Workers(hub) if part.works else None
         self._reads = Reads(hub, signalled=post is not None and not part.schedules) if part.works else None
         self._scheduler = Scheduler(hub, post) if part.schedules else None
+        self._listening = Listening(hub) if part.listens else None
         self._house: asyncio.Task[None] | None = None
 
     @property
     def troubles(self) -> dict[str, str]:
         """What stands in the way of which duty just now."""
         workers = self._workers.failures if self._workers else {}
-        return {**workers, **(self._reads.failures if self._reads else {})}
+        streams = self._listening.failures if self._listening else {}
+        return {**workers, **(self._reads.failures if self._reads else {}), **streams}
 
     async def start(self) -> None:
         """Begin. Raises StoreError when the schedules can't be brought in line with `hub.yaml`."""
@@ -44,6 +47,8 @@ class Duties:
             self._reads.start()
         if self._workers is not None:
             self._workers.start()
+        if self._listening is not None:
+            self._listening.start()
         if self._part.schedules or relays(self._hub.config):
             self._house = asyncio.create_task(keep_house(self._hub), name="housekeeping")
 
@@ -52,6 +57,8 @@ class Duties:
         deadline = self._hub.config.run.stop_within
         if self._house is not None:
             self._house.cancel()
+        if self._listening is not None:
+            await self._listening.stop()
         if self._scheduler is not None:
             await self._scheduler.stop()
         work = [part.stop(deadline) for part in (self._reads, self._workers) if part is not None]

@@ -329,6 +329,27 @@ budget = Table(
     PrimaryKeyConstraint("system", "name", "window"),
 )
 
+# Systems that are left alone, as far as one process has noticed and the others want to know.
+rest = Table(
+    "rest",
+    metadata,
+    Column("system", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # down | quota
+    Column("reason", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("system", "kind"),
+)
+
+# Log-ins that processes share, sealed with a key that is not in the database.
+token = Table(
+    "token",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+
 lookup = Table(
     "lookup",
     metadata,

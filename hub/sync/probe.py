@@ -11,6 +11,7 @@ from hub.domain.outcome import Outcome, OutcomeKind
 from hub.domain.record import Fields, Record, RowWrite
 from hub.store.engine import Store
 from hub.sync.changes import pair_rows
+from hub.sync.deliver import send
 from hub.sync.flow import Flow
 from hub.sync.gather import read_targets
 from hub.sync.locate import Found, Want, locate
@@ -25,6 +26,7 @@ async def probe(store: Store, flow: Flow, works: Sequence[Work]) -> None:
     A create that is found by the hub's stamp or the intent's match keys is taken as done, as far as its save goes; one
     that is absent after `settles_within` never happened, several are held. Of an update the rows that it added are
     recognised by what they say, so that they are not added twice, and its fields, which are in doubt, go out again.
+    What can't be looked for is repeated as it was while its system does it once, and held after that.
     """
     settles = int(flow.target_schema.facts.settles_within * 1000)
     now = store.clock.now()
@@ -39,7 +41,11 @@ async def probe(store: Store, flow: Flow, works: Sequence[Work]) -> None:
             else:
                 asked.append((work, task))
     asked = [(work, task) for work, task in asked if work.open]
-    await _creates(store, flow, [pair for pair in asked if _op(pair) is Op.CREATE])
+    creates = [pair for pair in asked if _op(pair) is Op.CREATE]
+    if flow.target_schema.facts.repeats_within is None:
+        await _creates(store, flow, creates)
+    else:
+        await _repeat(store, flow, creates, flow.target_schema.facts.repeats_within)
     await _others(flow, [pair for pair in asked if _op(pair) is not Op.CREATE])
 
 
@@ -66,6 +72,34 @@ async def _creates(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
                 work.verdict = task.verdict = Verdict(State.HELD, "several", answer.why)
             case Found.CANT_TELL:
                 work.verdict = task.verdict = Verdict(State.DOUBT, "cant_tell", answer.why, delay=30)
+
+
+async def _repeat(store: Store, flow: Flow, pairs: Sequence[Pair], within: float) -> None:
+    """Send the very same creates again: their system does each of them once within that time of the first.
+
+    A message leaves, the hub dies, the deal is renamed: rendered anew the message would be another one, and be read
+    twice. So the intent's own body goes, under its own time. A worker whose lease has passed does no harm here: what
+    both of them send is done once.
+    """
+    fresh: list[Pair] = []
+    for work, task in pairs:
+        assert task.intent is not None
+        if store.clock.now() < task.intent.at + (within - task.intent.write.timeout) * 1000:
+            fresh.append((work, task))
+            continue
+        text = f"no answer came; {flow.target.name} keeps no list to look it up in, and would do it twice if told again"
+        work.verdict = task.verdict = Verdict(State.HELD, "unanswered", text)
+    writes = [task.intent.write for _, task in fresh if task.intent is not None]
+    for (work, task), outcome in zip(fresh, await send(flow.target, flow.target_schema.name, writes), strict=True):
+        text = outcome.failure.message if outcome.failure is not None else "no answer came"
+        if outcome.ok:
+            task.outcome = outcome
+        elif outcome.kind in (OutcomeKind.UNKNOWN, OutcomeKind.NOT_EXECUTED, OutcomeKind.DOWN):
+            # This one was not executed for sure; of the first nobody knows, so the doubt stays.
+            delay = outcome.retry_after or flow.target_schema.facts.settles_within
+            work.verdict = task.verdict = Verdict(State.DOUBT, "unknown", text, delay=delay)
+        else:
+            work.verdict = task.verdict = Verdict(State.HELD, "unanswered", text)
 
 
 def _found(flow: Flow, task: Task, record: Record) -> Outcome:
