@@ -31,7 +31,7 @@ from bench.report import Report, peak_mb_of, print_report
 from connectors.crm.fxiaoke.connector import FxiaokeConnector
 from connectors.crm.fxiaoke.settings import FxiaokeSettings
 from connectors.crm.fxiaoke.simulator_events import Sealer
-from hub.api.ingress import Ingress
+from hub.api.ingress import Ingress, Limits
 from hub.connector.contract import Received, WebhookRequest
 from hub.connector.kit import Kit
 from hub.domain.clock import SystemClock
@@ -85,7 +85,7 @@ def our_app(store: Store) -> FastAPI:
         await inbox.receive(store, messages)
 
     app = FastAPI()
-    ingress = Ingress({"crm": connector()}, commit, SystemClock(), max_body=1 << 20)
+    ingress = Ingress({"crm": connector()}, commit, SystemClock(), limits=Limits(rate=1e9, burst=1e9))
     app.router.routes.insert(0, Route("/hooks/{system}", ingress))
     return app
 

@@ -7,7 +7,8 @@ from typing import Any
 from hub.api import relay
 from hub.api.access import Access
 from hub.api.app import create_app
-from hub.api.ingress import Ingress
+from hub.api.ingress import Ingress, Limits
+from hub.api.protocol import bounded
 from hub.api.relay import Outbox
 from hub.connector.contract import Receives
 from hub.runtime.hub import Hub
@@ -36,12 +37,14 @@ def app_of(service: Service) -> Any:
         failpoint("after-store")
 
     settings = hub.config.api
-    ingress = Ingress(receivers, commit, hub.store.clock, max_body=settings.max_body)
+    limits = Limits(settings.max_body, settings.hook_rate, 5 * settings.hook_rate, 5 * settings.hook_rate)
+    ingress = Ingress(receivers, commit, hub.store.clock, limits=limits)
     access = Access(settings, service.owner_token)
     app = create_app(hub, ingress, access, service.reasons)
     if relays:
         app.include_router(relay.router(outbox, access, service.stopping))
     app.state.hooks = list(receivers)
+    app.state.protocol = bounded(max_head=settings.max_head, within=settings.request_within)
     app.state.close = ingress.close
     return app
 

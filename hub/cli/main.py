@@ -14,7 +14,20 @@ import typer
 # Typer brings a Click of its own, and exports few of its errors.
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
-from hub.cli.commands import deliveries, flows, ids, inbox, mapping, overview, project, service, simulate, tables, work
+from hub.cli.commands import (
+    deliveries,
+    flows,
+    ids,
+    inbox,
+    mapping,
+    overview,
+    project,
+    service,
+    simulate,
+    store,
+    tables,
+    work,
+)
 from hub.cli.output import err, print_error, print_json
 from hub.cli.session import Session
 from hub.domain.errors import HubError
@@ -69,6 +82,7 @@ app.add_typer(ids.app, name="ids")
 app.add_typer(tables.app, name="tables")
 app.add_typer(flows.app, name="flows")
 app.add_typer(mapping.app, name="mapping")
+app.add_typer(store.app, name="store")
 
 
 def main(arguments: list[str] | None = None) -> None:

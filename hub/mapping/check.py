@@ -148,8 +148,14 @@ class _Checker:
         if not can.create and target.create != "never":
             message = f"{schema.name} can't be created by the hub; say `create: never` if only existing ones are meant"
             self.report.error(target.place, message, "capability")
-        if not can.update and target.create == "never":
-            self.report.error(target.place, f"{schema.name} can't be updated by the hub", "capability")
+        if not can.update and target.create == "never" and not self._only_links():
+            message = f"{schema.name} can't be updated by the hub; to link it only, say `on: create` of every field"
+            self.report.error(target.place, message, "capability")
+
+    def _only_links(self) -> bool:
+        """Whether nothing is ever written: records of both sides are matched, and their ids go into the map."""
+        rules = (rule.rule for rule in self.mapping.fields.values())
+        return all(getattr(rule, "on", None) == "create" for rule in rules)
 
     def _related(self) -> None:
         for related in self.mapping.related.values():

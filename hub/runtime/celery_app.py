@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import secrets
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -167,10 +169,17 @@ def run_worker(config: Config, ready: Callable[[], None]) -> None:
         ready()
         # Logging is ours: with a receiver here, Celery leaves it alone.
         signals.setup_logging.connect(_leave_logging, weak=False)
+        # A name of its own: two workers of one machine would claim one queue for `celery inspect`, and RabbitMQ refuses.
+        name = f"hub-{secrets.token_hex(4)}@{socket.gethostname()}"
         worker = app.Worker(
-            pool="solo", concurrency=1, quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
+            hostname=name, pool="solo", quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"
         )
         worker.start()
+        if worker.exitcode:
+            raise HubError(
+                f"The Celery worker ended by itself (exit code {worker.exitcode}).",
+                hint="its last words are in the log; nothing is lost, start it again",
+            )
     finally:
         lodger.stop()
 

@@ -28,6 +28,10 @@ class Post:
         self._there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    def send(self, signals: Sequence[Signal]) -> None:
+        """Send them now; blocks. Raises what the carrier raises."""
+        self._send(signals)
+
     def put(self, signal: Signal) -> None:
         """Send it soon. Of the loop's own thread."""
         if len(self._waiting) < _AT_MOST:

@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
 def _config(app: Any, stop_within: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=app.state.protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -60,6 +60,11 @@ class ApiSettings(Section):
     port: int = Field(default=8300, ge=0, le=65535, description="Port to listen on.")
     tokens: list[TokenSettings] = Field(default_factory=list, description="Who may call.")
     max_body: Bytes = Field(default=1 << 20, description="Largest webhook that is taken, e.g. 1MB.")
+    max_head: Bytes = Field(default=32 << 10, description="Largest request line with its headers, e.g. 32KB.")
+    request_within: Seconds = Field(default=30.0, description="How long a request may take to come in.")
+    hook_rate: int = Field(
+        default=1_000, ge=1, description="Webhooks a second that one system may send; five times as many in a burst."
+    )
 
     @property
     def local(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import case, delete, func, select, update
@@ -45,6 +46,20 @@ _KNOWN = select(
     delivery.c.deleted,
     delivery.c.refetch,
 )
+
+
+_CAPTURE_LOCK = 0x4352_4D43  # 'CRMC'
+
+
+async def in_turn(store: Store, conn: AsyncConnection, flow: str) -> None:
+    """Captures of one flow take turns until their transactions end.
+
+    Worker 1 fetched a record at noon, worker 2 at one second past noon, and both know the ledger's row of the morning.
+    Worker 2 commits; worker 1, who finds himself newer than the morning, would put the noon's content over it.
+    """
+    if store.dialect == "postgresql":
+        key = int.from_bytes(blake2b(flow.encode(), digest_size=4).digest(), "big", signed=True)
+        await conn.execute(select(func.pg_advisory_xact_lock(_CAPTURE_LOCK, key)))
 
 
 async def known(conn: AsyncConnection, flow: str, source_ids: Collection[str]) -> dict[str, Known]:

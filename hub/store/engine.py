@@ -7,6 +7,7 @@ import logging
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -21,9 +22,10 @@ from hub.domain.errors import StoreError
 from hub.domain.ids import IdSource
 from hub.store import bulk
 from hub.store.database_clock import DatabaseClock
-from hub.store.errors import explain, is_driver_error
+from hub.store.errors import StoreBusy, explain, is_driver_error
 from hub.store.lock import FileLock
-from hub.store.upgrade.steps import Step, upgrade_schema
+from hub.store.upgrade.history import History, Step
+from hub.store.upgrade.steps import Upgraded, signature, upgrade_schema
 
 log = logging.getLogger("hub.store")
 
@@ -31,6 +33,8 @@ Dialect = Literal["sqlite", "postgresql"]
 
 _READERS = 4
 _POSTGRES_CONNECTIONS = 12
+_PATIENCE = 120.0  # seconds that an upgrade waits for tables that are in use
+_STEP_BACK = 1.0  # seconds that it lets the others pass in between
 
 # FULL: a commit that was reported survives a power cut; an acknowledged webhook and a settled write depend on it.
 # No mmap: its pages would count as the hub's memory, which is promised to stay flat.
@@ -53,12 +57,14 @@ class Store:
         writer: AsyncEngine,
         reader: AsyncEngine,
         clock: Clock,
+        history: History,
         *,
         lock: FileLock | None,
         scratch: Path | None,
     ) -> None:
         self.dialect: Dialect = "sqlite" if writer.dialect.name == "sqlite" else "postgresql"
         self.clock = clock
+        self.history = history
         self.ids = IdSource()
         self.in_work: set[int] = set()  # SQLite: entities that this process works on (see claims.claim)
         self.name = name
@@ -74,31 +80,55 @@ class Store:
         return f"Store({self.name})"
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
-        """The store at `url`, upgraded to this release's schema.
+    async def open(
+        cls, url: str, *, clock: Clock | None = None, create: bool = True, history: History | None = None
+    ) -> Store:
+        """The store at `url`, upgraded as far as this release needs.
 
         `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (a private one that vanishes on close: for tests
         and trials), `postgresql://user:password@host:port/database`. With `create=False` a store that does not
-        exist yet, or whose schema is old, is refused.
+        exist yet, or whose schema is old, is refused. `history` is the schema's (None: this release's own).
+
+        On PostgreSQL, where processes of the release before may be at work, only pre-steps are applied to a store
+        that is there; its post-steps wait for `upgrade_at`. SQLite has one process, which applies everything.
 
         Raises StoreError (StoreLocked, StoreNewer, StoreUnreachable) in words for people, without the password.
         """
-        address = _parse(url)
+        store = cls._at(url, clock, create, history or History())
+        step = Step.POST if store.dialect == "sqlite" else Step.PRE
         try:
-            store = (
-                cls._sqlite(address, clock, create) if address.drivername == "sqlite" else cls._postgres(address, clock)
-            )
-        except OSError as error:
-            raise StoreError(f"the store {_name(address)} can't be used: {error.strerror}.", hint=str(error)) from error
-        try:
-            await store._prepare(create)
+            await store.upgrade(step if create else None)
         except BaseException:
             await store.close()
             raise
         return store
 
     @classmethod
-    def _sqlite(cls, address: URL, clock: Clock | None, create: bool) -> Store:
+    async def upgrade_at(cls, url: str, step: Step, *, history: History | None = None) -> Upgraded:
+        """Bring the schema of the store at `url` to what this release needs (PRE) or to its newest (POST).
+
+        Raises StoreError while processes of an older release are connected and a post-step is pending, StoreNewer when
+        the store belongs to a newer release, and what `open` raises.
+        """
+        store = cls._at(url, None, True, history or History())
+        try:
+            return await store.upgrade(step)
+        finally:
+            await store.close()
+
+    @classmethod
+    def _at(cls, url: str, clock: Clock | None, create: bool, history: History) -> Store:
+        """The store at `url`, its schema not looked at yet."""
+        address = _parse(url)
+        try:
+            if address.drivername == "sqlite":
+                return cls._sqlite(address, clock, create, history)
+            return cls._postgres(address, clock, history)
+        except OSError as error:
+            raise StoreError(f"the store {_name(address)} can't be used: {error.strerror}.", hint=str(error)) from error
+
+    @classmethod
+    def _sqlite(cls, address: URL, clock: Clock | None, create: bool, history: History) -> Store:
         scratch = None
         if address.database in (None, "", ":memory:"):
             # Not SQLite's own memory database: that has no WAL, so a reader would wait for the writer.
@@ -121,32 +151,36 @@ class Store:
         _dress(writer, "BEGIN IMMEDIATE", (*_PRAGMAS, f"synchronous={sync}", "cache_size=-65536"))
         _dress(reader, "BEGIN", (*_PRAGMAS, "query_only=ON", "cache_size=-8192"))
         name = "sqlite (scratch)" if scratch else f"sqlite {path}"
-        return cls(name, writer, reader, clock or SystemClock(), lock=lock, scratch=scratch)
+        return cls(name, writer, reader, clock or SystemClock(), history, lock=lock, scratch=scratch)
 
     @classmethod
-    def _postgres(cls, address: URL, clock: Clock | None) -> Store:
+    def _postgres(cls, address: URL, clock: Clock | None, history: History) -> Store:
         engine = _engine(
             address.set(drivername="postgresql+psycopg"),
             pool_size=_POSTGRES_CONNECTIONS,
             max_overflow=0,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10, "application_name": "crm-hub"},
+            connect_args={"connect_timeout": 10},
         )
+        _sign(engine, history.release)
         if clock is None or isinstance(clock, SystemClock):
             clock = DatabaseClock(clock or SystemClock())
-        return cls(_name(address), engine, engine, clock, lock=None, scratch=None)
+        return cls(_name(address), engine, engine, clock, history, lock=None, scratch=None)
 
-    async def _prepare(self, create: bool) -> None:
-        async with self.begin() as conn:
-            await conn.run_sync(upgrade_schema, name=self.name, apply=Step.POST if create else None)
+    async def upgrade(self, step: Step | None) -> Upgraded:
+        """Bring the schema to what this release needs (PRE) or to its newest (POST); None refuses one that is too old.
 
-    async def upgrade(self, step: Step = Step.POST) -> None:
-        """Bring the schema to this release's: with `Step.PRE` only what code of the release before can live with.
-
-        `open` has done all of it unless `create=False`. Raises StoreNewer when the store belongs to a newer release.
+        Raises what `upgrade_at` raises, and StoreBusy when tables were in use all the time.
         """
-        async with self.begin() as conn:
-            await conn.run_sync(upgrade_schema, name=self.name, apply=step)
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                async with self.begin() as conn:
+                    return await conn.run_sync(upgrade_schema, self.history, name=self.name, step=step)
+            except StoreBusy:
+                if self.dialect == "sqlite" or time.monotonic() > end:
+                    raise
+                await asyncio.sleep(_STEP_BACK)
 
     def announce(self, *, api: str, token_path: str) -> None:
         """Let commands of other processes find the API of this one, which owns the store (SQLite)."""
@@ -249,6 +283,17 @@ def _dress(engine: AsyncEngine, begin: str, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
         connection.exec_driver_sql(begin)
+
+
+def _sign(engine: AsyncEngine, release: int) -> None:
+    """Let the server's list of connections tell to which release, and to which store, each of ours belongs."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT set_config('application_name', {signature(f'{release:04d}')}, false)")
+        cursor.close()
+        connection.commit()
 
 
 def _parse(url: str) -> URL:

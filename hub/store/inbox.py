@@ -76,7 +76,11 @@ async def put(
     state: InboxState = InboxState.NEW,
     error: str | None = None,
 ) -> None:
-    """Store webhooks only; those that are there already are counted as copies. `error` says why they FAILED."""
+    """Store webhooks only; those that are there already are counted as copies. `error` says why they FAILED.
+
+    A copy of one that was passed on waits again: it is a hint of its own. It takes a new id, so that the receipt for
+    the one before, which may be on its way, does not cover it.
+    """
     firsts: dict[tuple[str, str], Message] = {}
     for one in messages:
         firsts.setdefault((one.system, one.dedupe), one)
@@ -100,6 +104,8 @@ async def put(
         for id_, (key, one) in zip(ids, sorted(firsts.items()), strict=True)
     ]
     sets = {"copies": '"inbox"."copies" + excluded."copies"'}
+    if state is InboxState.NEW:
+        sets |= {name: f'excluded."{name}"' for name in ("id", "received", "state", "handled")}
     await bulk.upsert(conn, inbox, ("system", "dedupe"), _COLUMNS, rows, sets=sets)
 
 

@@ -79,6 +79,7 @@ async def capture(
     supersedes whatever state the row is in; an older one never replaces a newer; two that can't be put in order make
     the record be fetched again before it is delivered.
     """
+    await deliveries.in_turn(store, conn, flow.name)
     counts = Captured(read=len(records))
     latest = {record.id: record for record in records}
     known = await deliveries.known(conn, flow.name, latest.keys())

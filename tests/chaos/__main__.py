@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import time
 
 import orjson
 
@@ -46,7 +47,12 @@ def main() -> int:
         weather=not given.no_weather,
         points=tuple(given.point or NAMES),
     )
-    outcome = asyncio.run(play(plan))
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
+
+    outcome = asyncio.run(play(plan, say))
     if given.json:
         print(orjson.dumps(outcome.figures).decode())
     else:

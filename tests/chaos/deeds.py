@@ -14,6 +14,7 @@ from tests.chaos.world import Company, Deed, Order
 T = TypeVar("T")
 
 _CHINA = timezone(timedelta(hours=8))
+_SETTLED = 25  # changes of the world after which an order is taken for settled, and may be paid
 _REMARKS = ("加急", "周五前发货", "客户要求分批发货", "含安装", "样机", "到付")
 
 
@@ -21,9 +22,9 @@ def _one(company: Company, among: Sequence[T]) -> T | None:
     return company.dice.choice(among) if among else None
 
 
-def _orders(company: Company, *, paid: bool = False) -> list[Order]:
-    """Orders that may still be changed: neither over nor, unless `paid` says so, paid."""
-    return [one for one in company.orders.values() if not one.over and (paid or not one.paid)]
+def _orders(company: Company) -> list[Order]:
+    """Orders that may still be changed: neither over nor paid, for what is paid the ERP lets nobody change."""
+    return [one for one in company.orders.values() if not one.over and not one.paid]
 
 
 # -- customers, from both sides ------------------------------------------------------------------------------------
@@ -160,8 +161,9 @@ async def order_of_a_new_customer(company: Company) -> None:
 
 
 async def more_of_a_line(company: Company) -> None:
-    found = _line(company, [one for one in _orders(company, paid=True) if one.lines])
+    found = _line(company, [one for one in _orders(company) if one.lines])
     if found is not None:
+        found[0].touched = company.diary.changes
         line = found[1]
         quantity = Decimal(line["quantity"]) + 1
         change = {"quantity": str(quantity), "subtotal": f"{Decimal(line['subtotal']) / (quantity - 1) * quantity:.2f}"}
@@ -169,32 +171,35 @@ async def more_of_a_line(company: Company) -> None:
 
 
 async def another_line(company: Company) -> None:
-    order = _one(company, [one for one in _orders(company, paid=True) if one.lines])
+    order = _one(company, [one for one in _orders(company) if one.lines])
     if order is not None:
+        order.touched = company.diary.changes
         fields = {**company._sale(company.dice.choice(company.on_sale)), "order_id": order.id}
         await company.diary.crm("create", "SalesOrderProductObj", fields=fields)
 
 
 async def one_line_less(company: Company) -> None:
-    found = _line(company, [one for one in _orders(company, paid=True) if len(one.lines) > 1])
+    found = _line(company, [one for one in _orders(company) if len(one.lines) > 1])
     if found is not None and await company.diary.crm("invalid", "SalesOrderProductObj", found[1]["_id"]):
+        found[0].touched = company.diary.changes
         found[0].lines.pop(found[1]["_id"])
 
 
 async def remark(company: Company) -> None:
-    order = _one(company, _orders(company, paid=True))
+    order = _one(company, _orders(company))
     if order is not None:
         await _remark(company, order)
 
 
 async def burst_on_an_order(company: Company) -> None:
-    order = _one(company, _orders(company, paid=True))
+    order = _one(company, _orders(company))
     if order is not None:
         for _ in range(company.dice.randint(3, 6)):
             await _remark(company, order)
 
 
 async def _remark(company: Company, order: Order) -> None:
+    order.touched = company.diary.changes
     text = f"{company.dice.choice(_REMARKS)} {company.dice.randint(1, 9999)}"
     await company.diary.crm("update", "SalesOrderObj", order.id, fields={"remark": text})
 
@@ -216,7 +221,7 @@ async def withdraw(company: Company) -> None:
 
 async def add_freight(company: Company) -> None:
     """The warehouse adds a line of its own."""
-    live = {one.name for one in _orders(company, paid=True)}
+    live = {one.name for one in _orders(company)}
     number = _one(company, [number for number in sorted(company.booked) if number in live])
     if number is not None:
         material = company.on_sale[0]["product_code"]
@@ -237,7 +242,8 @@ def _line(company: Company, orders: Sequence[Order]) -> tuple[Order, Row] | None
 
 async def collect(company: Company) -> None:
     """Somebody pays one to three orders of one customer."""
-    by_name = {one.name: one for one in _orders(company)}
+    settled = company.diary.changes - _SETTLED
+    by_name = {one.name: one for one in _orders(company) if one.touched < settled}
     due = [row for number, row in sorted(company.booked.items()) if number in by_name]
     first = _one(company, due)
     if first is None:

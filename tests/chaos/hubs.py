@@ -73,9 +73,10 @@ class Slot:
 
     async def ended_within(self, seconds: float) -> bool:
         """Wait for its end, so long at most; whether it has ended."""
-        assert self.died is not None
-        await asyncio.wait({self.died}, timeout=seconds)
-        return self.died.done()
+        died = self.died
+        assert died is not None
+        await asyncio.wait({died}, timeout=seconds)
+        return died.done()
 
 
 class Hubs:
@@ -126,7 +127,6 @@ class Hubs:
 
     async def renew(self, slot: Slot) -> None:
         """End this one in order; whoever watches starts the next."""
-        slot.started.clear()
         await self._stop(slot)
         await slot.started.wait()
 
@@ -167,6 +167,7 @@ class Hubs:
             slot = self._of.pop(pid)
         assert slot.died is not None
         self.deaths.append(Death(pid, slot.life, status))
+        slot.started.clear()
         slot.died.set_result(status)
         if self._restart:
             await self.start(slot, self.next_life(slot))

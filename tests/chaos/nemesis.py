@@ -82,6 +82,7 @@ class Nemesis:
             self._by_us.add(slot.pid)
         slot.signal(signal.SIGKILL)
         await slot.ended_within(30)
+        await slot.started.wait()
 
     def _plan_next(self, slot: Slot, turn: int) -> None:
         """Every other life of a process ends at a failpoint, or sleeps there."""
@@ -101,6 +102,7 @@ class Nemesis:
         if act.endswith("stop"):
             await self._awake_again(slot, name)
         elif await slot.ended_within(self._patience):
+            await slot.started.wait()
             return
         else:
             self._tries[name] += 1

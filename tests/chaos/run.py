@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.chaos.deeds import DEEDS
 from tests.chaos.evidence import Evidence
 from tests.chaos.hubs import Life
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.quiet import quiet
+from tests.chaos.quiet import at_rest, quiet
 from tests.chaos.stage import Stage, stage
 from tests.chaos.weather import Weather
 from tests.chaos.world import Company, live
@@ -68,13 +69,16 @@ class Outcome:
         return not any(self.figures[name] for name in ZERO)
 
 
-async def play(plan: Plan) -> Outcome:
-    """Run it. A folder with everything is kept when a figure is not zero, or the run itself breaks off."""
+async def play(plan: Plan, say: Callable[[str], None] = lambda what: None) -> Outcome:
+    """Run it. A folder with everything is kept when a figure is not zero, or the run itself breaks off.
+
+    `say` is told what is being done.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f"hub-chaos-{plan.seed}-"))
     keep = [True]
     try:
         async with stage(folder, plan.database, plan.workers, plan.twin, keep) as on:
-            outcome = await _play(plan, on)
+            outcome = await _play(plan, on, say)
             if outcome.clean:
                 keep.append(False)
             else:
@@ -88,7 +92,8 @@ async def play(plan: Plan) -> Outcome:
     return outcome
 
 
-async def _play(plan: Plan, on: Stage) -> Outcome:
+async def _play(plan: Plan, on: Stage, say: Callable[[str], None]) -> Outcome:
+    say("the company opens")
     company = Company(plan.seed, plan.records, on.crm, on.erp)
     await company.begin()
     for slot in on.hubs.slots:
@@ -96,13 +101,16 @@ async def _play(plan: Plan, on: Stage) -> Outcome:
     await on.subscribe()
     await _products_are_there(on, company)
     await company.open_shop()
-    await quiet(on)
+    say("everything finds its way for the first time")
+    await at_rest(on, waiting=False)
     company.diary.changes = 0
 
     calm = int(plan.wanted * _CALM)
     pace = plan.minutes * 60 / (plan.wanted - calm)
+    say(f"{calm} changes undisturbed, then {plan.wanted - calm} under attack")
     undisturbed = await _throughput(on, company, calm, calm * pace)
-    disturbed, faults, unreached, left = await _attack(plan, on, company, plan.wanted - calm)
+    disturbed, faults, unreached, left = await _attack(plan, on, company, plan.wanted - calm, say)
+    say("the hub is told to end")
     await on.hubs.stop()
 
     evidence = await _evidence(on, company)
@@ -123,7 +131,7 @@ async def _play(plan: Plan, on: Stage) -> Outcome:
 
 
 async def _attack(
-    plan: Plan, on: Stage, company: Company, changes: int
+    plan: Plan, on: Stage, company: Company, changes: int, say: Callable[[str], None]
 ) -> tuple[float, Counter[str], list[str], list[str]]:
     """The attack, until all has come to rest after it. The throughput, what was done, and what would not rest."""
     seconds = plan.minutes * 60
@@ -144,11 +152,13 @@ async def _attack(
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+    say(f"the attack is over after {time.monotonic() - began:.0f} s: {dict(nemesis.killed)}; until all is quiet")
     struck = await weather.clear()
     await nemesis.rest()
     await company.close_shop()
     left = await quiet(on)
     took = time.monotonic() - began
+    (on.folder / "lives.txt").write_text("\n".join(map(str, on.hubs.deaths)))
     faults = Counter({f"kill {name}": count for name, count in nemesis.killed.items()})
     faults.update(nemesis.asleep)
     faults.update(struck)
@@ -159,7 +169,7 @@ async def _throughput(on: Stage, company: Company, changes: int, seconds: float)
     """Deliveries brought to rest a second, while people make changes at this rate, until all is quiet."""
     began, before = time.monotonic(), await _settled(on)
     await live(company, DEEDS, changes=changes, seconds=seconds, stop=asyncio.Event())
-    await quiet(on)
+    await at_rest(on, waiting=False)
     return (await _settled(on) - before) / (time.monotonic() - began)
 
 

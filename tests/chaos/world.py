@@ -27,6 +27,7 @@ class Order:
     lines: dict[str, Row] = field(default_factory=dict)
     over: bool = False
     paid: bool = False
+    touched: int = 0  # how many changes had been made in the world when it was changed last
 
 
 class Company(World):
@@ -72,7 +73,7 @@ class Company(World):
         details = order.pop("details")
         id = await self.diary.crm("create", "SalesOrderObj", fields=order, details=details, actor=order["owner"][0])
         if id is not None:
-            self.orders[id] = Order(id, customer.id)
+            self.orders[id] = Order(id, customer.id, touched=self.diary.changes)
         return id
 
     async def approve(self, lead: Customer) -> None:

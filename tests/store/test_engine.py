@@ -22,7 +22,6 @@ from hub.store.engine import Store
 from hub.store.errors import ConstraintBroken, StoreNewer, StoreUnreachable
 from hub.store.lock import FileLock, StoreLocked, holder_of
 from hub.store.tables import cursor, metadata, system
-from hub.store.upgrade.steps import Step, newest_before_post, refuse_unless_ahead_by_a_pre_step
 
 COLUMNS = ("flow", "stream", "position", "updated")
 
@@ -135,27 +134,6 @@ async def test_a_newer_store_is_refused(store_url: str) -> None:
     assert caught.value.hint
 
 
-async def test_a_store_that_has_only_the_next_pre_step_still_works(store_url: str) -> None:
-    store = await Store.open(store_url)
-    async with store.begin() as conn:
-        known = (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
-        ahead = f"{int(known.partition('_')[0]) + 1:04d}_{Step.PRE}"
-        await conn.execute(text("UPDATE alembic_version SET version_num = :ahead"), {"ahead": ahead})
-    await store.close()
-    again = await Store.open(store_url)
-    await again.close()
-    with pytest.raises(StoreNewer):
-        refuse_unless_ahead_by_a_pre_step("x", ahead.replace("pre", "post"), known)
-
-
-@pytest.mark.parametrize(
-    ("current", "reached"),
-    [("0001_post", "0002_pre"), ("0002_pre", "0002_pre"), ("0002_post", "0003_pre"), ("0003_pre", "0003_pre")],
-)
-def test_a_pre_step_stops_before_the_next_post_step(current: str, reached: str) -> None:
-    assert newest_before_post(["0003_pre", "0002_post", "0002_pre", "0001_post"], current) == reached
-
-
 async def test_somebody_elses_database_is_refused(store_url: str, tmp_path: Path) -> None:
     store = await Store.open(store_url)
     async with store.begin() as conn:
@@ -163,13 +141,6 @@ async def test_somebody_elses_database_is_refused(store_url: str, tmp_path: Path
     await store.close()
     with pytest.raises(StoreError, match="not the hub's"):
         await Store.open(store_url)
-
-
-async def test_two_processes_that_start_at_once_upgrade_once(postgres_url: str) -> None:
-    stores = await asyncio.gather(*(Store.open(postgres_url) for _ in range(4)))
-    assert await count(stores[0]) == 0
-    for one in stores:
-        await one.close()
 
 
 async def test_a_second_opening_is_refused_and_says_who_has_it(tmp_path: Path) -> None:

@@ -1,90 +1,122 @@
-"""Which revision a store has, which this release has, and what to do about the difference.
-
-A release changes the schema in at most two steps. `NNNN_pre` only adds: code of the release before runs on it, so it
-is applied while that code still works. `NNNN_post` takes away what nobody uses any more, once the last old process has
-gone. The first revision is `0001_post`.
-"""
+"""Brings a store from the schema that it has to the one that it needs, on one connection and in one transaction."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
+import logging
+from dataclasses import dataclass
 
-from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from hub.domain.errors import StoreError
-from hub.store.errors import StoreNewer
+from hub.store.upgrade.history import History, Step, number_of, step_of
+
+log = logging.getLogger("hub.store")
+
+_MARK = "crm-hub"  # how our connections begin their application_name
 
 _UPGRADE_LOCK = 0x6372_6D68_7562  # 'crmhub'
+LOCK_TIMEOUT = "3s"  # how long a statement of an upgrade may wait for a table
 
 
-class Step(StrEnum):
-    PRE = "pre"
-    POST = "post"
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What an upgrade did: the revisions that it applied, and those that wait for `hub store upgrade`."""
+
+    schema: str
+    applied: list[str]
+    waiting: list[str]
 
 
-def config() -> Config:
-    """Alembic's settings: where the revisions are."""
-    here = Config()
-    here.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    return here
-
-
-def upgrade_schema(connection: Connection, *, name: str, apply: Step | None) -> None:
-    """Bring the schema up to the newest revision of the step `apply` (None: change nothing, refuse an old one).
+def upgrade_schema(connection: Connection, history: History, *, name: str, step: Step | None) -> Upgraded:
+    """Bring the schema to what the release needs (PRE), to its newest (POST), or change nothing and judge it (None).
 
     Runs in the caller's transaction: all of it or none. Two processes that start at once take turns: the second one
-    finds nothing left to do.
+    finds nothing left to do. A new store gets everything. A post-step is refused while a process of an older
+    release is connected, since that process may still use what the step takes away.
+
+    Raises StoreNewer for a schema from the future, StoreError for one that is too old (None), for somebody else's
+    tables, and for old processes in the way of a post-step.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-    settings = config()
-    scripts = ScriptDirectory.from_config(settings)
-    history = [script.revision for script in scripts.walk_revisions()]  # the newest first
+    current = revision_of(connection, name)
+    if current is not None and not history.knows(current):
+        history.refuse_newer(name, current)
+        return Upgraded(current, [], [])
+    if step is None:
+        history.refuse_older(name, current)
+    wanted = history.newest if step is Step.POST or current is None else history.needed
+    pending = history.between(current, wanted) if step is not None else []
+    if pending:
+        _take_turn(connection)
+        current = revision_of(connection, name)  # another process may have done it meanwhile
+        if current is not None and not history.knows(current):
+            history.refuse_newer(name, current)
+            return Upgraded(current, [], [])
+        pending = history.between(current, wanted)
+    if pending:
+        for revision in pending if current is not None else []:
+            if step_of(revision) is Step.POST:
+                refuse_beside_older(connection, name, revision)
+        _run(connection, history, wanted)
+        log.info("upgraded the store %s from schema %s to %s", name, current or "none", wanted)
+        current = wanted
+    assert current is not None
+    return Upgraded(current, pending, history.between(current, history.newest))
+
+
+def revision_of(connection: Connection, name: str) -> str | None:
+    """The store's revision; None if it is empty. Raises StoreError when it holds somebody else's tables."""
     current = MigrationContext.configure(connection).get_current_revision()
     if current is None and (strange := set(inspect(connection).get_table_names()) - {"alembic_version"}):
         raise StoreError(
             f"the store {name} holds tables that are not the hub's ({', '.join(sorted(strange)[:3])}, ...).",
             hint="give the hub a database of its own",
         )
-    if current is not None and current not in history:
-        refuse_unless_ahead_by_a_pre_step(name, current, history[0])
+    return current
+
+
+def refuse_beside_older(connection: Connection, name: str, revision: str) -> None:
+    """Raises StoreError when processes of a release before `revision` are connected. (SQLite has one process only.)"""
+    if connection.dialect.name != "postgresql":
         return
-    wanted = history[0] if apply is not Step.PRE else newest_before_post(history, current)
-    if current == wanted:
-        return
-    if apply is None:
-        made = f"has schema {current}" if current else "is empty"
-        raise StoreError(
-            f"the store {name} {made}; this release needs {wanted}.",
-            hint="start the hub once with this release: it upgrades its store",
+    found = connection.execute(
+        text(
+            "SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE datname = current_database()"  # noqa: S608
+            f" AND pid <> pg_backend_pid() AND application_name LIKE {signature('%')}"
         )
-    with EnvironmentContext(settings, scripts, fn=lambda revision, _: scripts._upgrade_revs(wanted, revision)):
-        settings.attributes["connection"] = connection
+    ).all()
+    older = [row for row in found if number_of(row.application_name.split()[1]) < number_of(revision)]
+    if older:
+        hosts = sorted({str(row.client_addr or "this machine") for row in older})
+        raise StoreError(
+            f"the store {name} can't be brought to schema {revision}: processes of an older release still work on it "
+            f"({len(older)} connections from {', '.join(hosts)}; server process {older[0].pid}).",
+            hint="stop or upgrade those processes first, then run `hub store upgrade` again",
+        )
+
+
+def signature(release: str) -> str:
+    """SQL for the application_name of a process of `release` (four digits, or % for any) on this database schema.
+
+    The schema's name may be long, and need not be ASCII; application_name has 63 ASCII bytes.
+    """
+    return f"'{_MARK} {release} ' || left(md5(current_schema()), 8)"
+
+
+def _take_turn(connection: Connection) -> None:
+    """One upgrade at a time; and a statement that waits for a busy table gives up soon.
+
+    Worker 1 has a long transaction open on `delivery`; our ALTER TABLE waits for it, and everybody who comes after
+    waits behind our ALTER TABLE, even to read. So we step back after seconds, let them pass, and try again.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+
+
+def _run(connection: Connection, history: History, wanted: str) -> None:
+    scripts = history.scripts
+    with EnvironmentContext(history.settings, scripts, fn=lambda at, _: scripts._upgrade_revs(wanted, at)):
+        history.settings.attributes["connection"] = connection
         scripts.run_env()
-
-
-def refuse_unless_ahead_by_a_pre_step(name: str, current: str, newest: str) -> None:
-    """Raises StoreNewer for a revision that this release does not know, unless it only adds to what it knows."""
-    number, _, step = current.partition("_")
-    if step == Step.PRE and number.isdigit() and int(number) == int(newest.partition("_")[0]) + 1:
-        return
-    raise StoreNewer(
-        f"the store {name} has schema {current}, made by a newer release; this one knows up to {newest}.",
-        hint="install the newer release again, or restore the backup from before the upgrade",
-    )
-
-
-def newest_before_post(history: list[str], current: str | None) -> str:
-    """The last pre-step that can be reached from `current` without passing a post-step."""
-    pending = history[: history.index(current)] if current else history[:-1]
-    reached = current or history[-1]
-    for revision in reversed(pending):
-        if revision.endswith(f"_{Step.POST}"):
-            break
-        reached = revision
-    return reached

@@ -681,3 +681,23 @@ def test_an_object_that_can_not_be_created_is_reported() -> None:
         "m.yaml:4:9: BD_Customer can't be created by the hub; say `create: never` if only existing ones are meant",
         "m.yaml:6:12: BD_Customer can't be deleted by the hub",
     ]
+
+
+def test_an_object_that_can_not_be_updated_may_still_be_linked() -> None:
+    """Nothing is ever written where every field is for creation, and nothing is created: only the ID map grows."""
+    text = dedent("""\
+        mapping: link
+        entity: customer
+        source: {system: crm, object: AccountObj}
+        target: {system: erp, object: BD_Customer, create: never}
+        match: [[FName]]
+        fields: {FName: {from: name, on: create}}
+        """)
+    customer = SCHEMAS["erp", "BD_Customer"]
+    read_only = ObjectSchema(customer.name, "", "FCUSTID", customer.fields, capabilities=Capabilities())
+    schemas = {**SCHEMAS, ("erp", "BD_Customer"): read_only}
+    assert [str(problem) for problem in check_mapping(load(text, "m.yaml"), schemas) if not problem.warning] == []
+    writing = text.replace("{from: name, on: create}", "name")
+    assert [str(problem) for problem in check_mapping(load(writing, "m.yaml"), schemas) if not problem.warning] == [
+        "m.yaml:4:9: BD_Customer can't be updated by the hub; to link it only, say `on: create` of every field"
+    ]

@@ -191,3 +191,35 @@ def test_the_nearest_project_above_is_found(file: Path, monkeypatch: pytest.Monk
     assert find(None, {configuration.PROJECT_VARIABLE: str(file.parent)}) == file
     with pytest.raises(NotFound):
         find(below, {})
+
+
+def test_a_fleet_and_ingresses_elsewhere(file: Path) -> None:
+    text = GOOD + (
+        "run: {stop_within: 5s}\n"
+        "fleet: {broker: '${env:BROKER}', queue: shop}\n"
+        "inbox_from: [{name: dmz, url: 'https://dmz.example.com/', token: '${env:DMZ}'}]\n"
+    )
+    config = loaded(text, file, CRM_SECRET="x", BROKER="redis://:hidden@127.0.0.1/9", DMZ="hidden too")
+    assert (config.run.stop_within, config.fleet.queue) == (5.0, "shop")
+    [ingress] = config.inbox_from
+    assert (ingress.name, ingress.url, ingress.token.get_secret_value()) == (
+        "dmz",
+        "https://dmz.example.com",
+        "hidden too",
+    )
+    assert "hidden" not in repr(config)
+
+
+def test_mistakes_in_a_fleet_are_told_with_their_place(file: Path) -> None:
+    text = GOOD + (
+        "fleet: {broker: 'nats://127.0.0.1', qeue: shop}\n"
+        "inbox_from:\n  - {name: dmz, url: dmz.example.com, token: '${env:CRM_SECRET}'}\n  - {name: dmz}\n"
+    )
+    told = [str(problem) for problem in problems_of(text, file, CRM_SECRET="x") if not problem.warning]
+    assert told == [
+        "hub.yaml:10:17: `broker` must start with redis://, rediss://, amqp://, amqps://.",
+        "hub.yaml:10:37: `fleet` has no `qeue`. (did you mean `queue`?)",
+        "hub.yaml:12:22: `url` must start with https:// (or http:// on a network of your own).",
+        "hub.yaml:13:5: `inbox_from` needs `url`.",
+        "hub.yaml:13:5: `inbox_from` needs `token`.",
+    ]
