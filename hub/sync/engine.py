@@ -229,10 +229,18 @@ class Engine:
         return await link.link(self.store, self.flow(flow), dry_run=dry_run, progress=progress)
 
     async def reconcile(
-        self, flow: str, *, repair: bool = False, progress: Progress | None = None
+        self,
+        flow: str,
+        *,
+        repair: bool = False,
+        allow_deletes: int | None = None,
+        restart: bool = False,
+        progress: Progress | None = None,
     ) -> reconcile.ReconcileReport:
         """Compare both sides in full."""
-        return await reconcile.reconcile(self.store, self.flow(flow), repair=repair, progress=progress)
+        return await reconcile.reconcile(
+            self.store, self.flow(flow), repair=repair, allow_deletes=allow_deletes, restart=restart, progress=progress
+        )
 
     async def start(self) -> None:
         """Call once when this process alone owns the store: whoever held a lease before is gone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from hub.connector.contract import GetAnswer, GetKind, Page, ReadRequest
+from hub.connector.contract import Cursor, GetAnswer, GetKind, Page, ReadRequest
 from hub.domain.errors import HubError, VendorError
 from hub.domain.record import Change, ChangeKind, Fields, Record
 from hub.store import cursors, flows, hints, identities, runs, scans
@@ -34,6 +34,8 @@ class RunReport:
     unreadable: list[str] = field(default_factory=list)
     gone: int = 0
     suspects: int = 0
+    scan: int = 0  # the number under which a full scan notes what it was shown
+    complete: bool = False  # the full scan has seen everything there is
     seen: list[Seen] = field(default_factory=list)  # of a run that fetched single records
 
 
@@ -112,6 +114,10 @@ class Reader:
         kept = since is None
         name = f"{stream.name}#full" if full else stream.name
         position = await cursors.get(self._store, self._flow.name, name) if kept else None
+        if full:
+            # A scan that was broken off goes on under its own number, so that what it showed before counts as shown.
+            report.scan = position["scan"] if position else report.run
+            position = position["at"] if position else None
         first = position is None
         wanted = self._fields if stream.relation is None else self._detail_fields(stream)
         begin = since if since is not None else None if full else self._flow.policy.start
@@ -130,12 +136,11 @@ class Reader:
                     run=report.run,
                 )
                 if full:
-                    await scans.note(conn, report.run, [one.id for one in seen])
+                    await scans.note(conn, report.scan, [one.id for one in seen])
                 if kept:
                     done = full and not page.more
-                    await cursors.put(
-                        conn, self._flow.name, name, None if done else page.cursor, self._store.clock.now()
-                    )
+                    following = {"scan": report.scan, "at": page.cursor} if full else page.cursor
+                    await cursors.put(conn, self._flow.name, name, None if done else following, self._store.clock.now())
                 failpoint("before-capture")
             failpoint("after-capture")
             report.counts.add(counts)
@@ -143,6 +148,7 @@ class Reader:
                 progress(len(page.changes))
             position = page.cursor
             if not page.more:
+                report.complete = page.complete
                 return
 
     def _detail_fields(self, stream: Stream) -> frozenset[str]:
@@ -202,13 +208,17 @@ class Reader:
 
     async def scan(self, progress: Progress | None = None) -> AsyncIterator[list[Seen]]:
         """Everything there is, a page at a time, without capturing it."""
-        request = ReadRequest(self._flow.source_schema.name, self._fields, full=True)
-        position = None
-        while True:
-            page = await self._source.read(request, position)
-            yield await self._with_rows(page.changes, page.asked, page.answered)
+        async for page, seen in self.pages():
+            yield seen
             if progress is not None:
                 progress(len(page.changes))
+
+    async def pages(self, position: Cursor | None = None) -> AsyncIterator[tuple[Page, list[Seen]]]:
+        """Everything there is from `position` (a page's cursor) on, a page at a time, with its records' rows."""
+        request = ReadRequest(self._flow.source_schema.name, self._fields, full=True)
+        while True:
+            page: Page = await self._source.read(request, position)
+            yield page, await self._with_rows(page.changes, page.asked, page.answered)
             position = page.cursor
             if not page.more:
                 return
@@ -252,10 +262,10 @@ class Reader:
 
         A share limit stands above all: a source that suddenly shows little is more likely broken than emptied.
         """
-        missing = await scans.missing(self._store, self._flow.name, report.run)
+        missing = await scans.missing(self._store, self._flow.name, report.scan) if report.complete else []
         total = await scans.total(self._store, self._flow.name)
         report.suspects = len(missing)
-        await scans.forget(self._store, report.run)
+        await scans.forget(self._store, report.scan)
         if not missing:
             return
         if total and len(missing) > max(10, self._flow.policy.delete_share * total):
@@ -263,7 +273,7 @@ class Reader:
                 f"a full scan of {self._flow.source_schema.name} in {self._flow.source.name} did not show "
                 f"{len(missing)} of {total} records that it showed before; nothing was deleted",
                 retryable=False,
-                hint="if they were really deleted, raise the flow's delete_share for one run",
+                hint=f"if they were: hub reconcile {self._flow.name} --repair --allow-deletes {len(missing)}",
             )
         seen = await self.fetch(missing, report)
         report.gone = sum(1 for one in seen if one.payload is None)

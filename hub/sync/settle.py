@@ -14,7 +14,7 @@ from hub.connector.contract import Op, Write
 from hub.domain.delivery import State
 from hub.domain.outcome import Outcome, OutcomeKind
 from hub.mapping.compile import TableFacts
-from hub.store import claims, deliveries, identities, waits
+from hub.store import claims, deliveries, identities, lookups, waits
 from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
 from hub.sync import write_back
@@ -105,6 +105,10 @@ class Settler:
             case _:
                 return Verdict(State.DEAD, "rejected", _sentence(outcome))
 
+            case OutcomeKind.GONE if not (policy.create and self._flow.mapping.creates) and task.target is not None:
+                # Nobody is asked what to do: this flow can only update, and there is nothing to update any more.
+                task.forget_target()
+                return Verdict(State.FILTERED, f"deleted in {self._flow.target.name}", text)
     def _after_part(self, work: Work, outcome: Outcome, text: str | None) -> Verdict:
         """A later step stopped: the same rules as for a whole write, but what is done stays done.
 
@@ -410,16 +414,18 @@ class Settler:
         if tables:
             await waits.put_waiting_lookups(conn, tables)
         if not wanted:
-            return set()
+            return late
         entities = sorted({one[1] for one in wanted})
         await identities.lock_entities(conn, entities)
         await waits.put_waiting(conn, wanted)
         there = await identities.usable_in(conn, entities, self._flow.target.name)
         began = min(work.began for work in works)
         changed = await waits.captured_since(conn, entities, began)
-        return {
+        return late | {
             delivery for delivery, entity, name in wanted if entity in (changed if name == waits.RELATED else there)
         }
+        arrived = await lookups.arrived(conn, {(table, key) for _, table, key in tables})
+        late = {delivery for delivery, table, key in tables if (table, key) in arrived}
 
     async def _wait_for_related(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
         """What was refused for what a related record says (a customer without a tax number) wakes when that changes."""

@@ -224,7 +224,7 @@ class Work:
     @property
     def waits_only_owed(self) -> bool:
         """Whether it waits only for fields that it can go without."""
-        return all(name and name != RELATED for _, name in self.waits)
+        return not self.waits_lookups and all(name and name != RELATED for _, name in self.waits)
 
     def intents(self) -> str | None:
         """The intents that stay open: of the tasks whose write is in doubt."""
