@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.connector.contract import Cursor, GetAnswer, GetKind, Page, ReadRequest
 from hub.domain.errors import HubError, VendorError
@@ -257,6 +258,19 @@ class Reader:
         failpoint("after-capture")
         report.counts.add(counts)
 
+    async def note_seen(self, conn: AsyncConnection, report: RunReport, *, started: int, begun: int) -> None:
+        """Capture what `report` has seen, and write the run down as finished, in the caller's transaction.
+
+        `started` is since when the flow lives, `begun` when the run began; both epoch ms.
+        """
+        report.counts.add(
+            await capture(self._store, conn, self._flow, report.seen, started=started, lane=LIVE, run=report.run)
+        )
+        await runs.note(
+            self._store, conn, report.run, report.flow, kind="record", cause="webhook", started=begun,
+            counts=_books(report),
+        )  # fmt: skip
+
     async def _absent(self, report: RunReport, started: int) -> None:
         """What the ledger knows and a complete scan did not show is a suspicion; `get` must answer *gone*.
 
@@ -315,6 +329,8 @@ async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500)
     """Turn due hints into captures: one fetch for all hints of a record, for every flow that reads it.
 
     A fetch covers only the hints that were stored before it was asked: a hint whose revision moved meanwhile stays.
+    What was fetched, the books of it and the hints that it answers are committed together: a webhook waits for two
+    commits, not for five, before its delivery is due.
     """
     taken = await hints.take(store, limit=limit)
     groups: dict[tuple[str, str], list[hints.Hint]] = {}
@@ -323,29 +339,44 @@ async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500)
     for one in taken:
         groups.setdefault((one.system, one.object), []).append(one)
     for (system, object_name), group in groups.items():
-        ids = [one.record_id for one in group]
         try:
-            for flow in all_flows:
-                if flow.source.name == system:
-                    await _fetch_for(store, flow, object_name, ids)
+            reading = [flow for flow in all_flows if flow.source.name == system]
+            await _answer(store, reading, object_name, group)
         except HubError as error:
             async with store.begin() as conn:
                 await hints.postpone(store, conn, group, error=str(error))
-            continue
         except asyncio.CancelledError:
             await hints.hand_back(store, taken)
             raise
-        failpoint("after-hints-fetched")
-        async with store.begin() as conn:
-            await hints.settle(conn, group)
     return len(taken)
 
 
-async def _fetch_for(store: Store, flow: Flow, object_name: str, ids: Sequence[str]) -> None:
+async def _answer(store: Store, reading: Sequence[Flow], object_name: str, group: Sequence[hints.Hint]) -> None:
+    """Fetch what these hints name for every flow, then commit captures, books and the answered hints at once."""
+    begun = store.clock.now()
+    ids = [one.record_id for one in group]
+    fetched = [
+        (flow, *await _fetch_for(store, flow, object_name, ids))
+        for flow in sorted(reading, key=lambda flow: flow.name)  # every process locks flows in this order
+    ]
+    failpoint("after-hints-fetched")
+    fetched = [one for one in fetched if one[2].seen or one[2].unreadable]
+    started = {flow.name: await flows.started(store, flow.name) for flow, _, _ in fetched}
+    async with store.begin() as conn:
+        for flow, reader, report in fetched:
+            await reader.note_seen(conn, report, started=started[flow.name], begun=begun)
+        await hints.settle(conn, group)
+        failpoint("before-capture")
+    failpoint("after-capture")
+
+
+async def _fetch_for(store: Store, flow: Flow, object_name: str, ids: Sequence[str]) -> tuple[Reader, RunReport]:
+    """What these ids of an object mean for a flow: its records as they are now; none if it does not read the object."""
     reader = Reader(store, flow)
+    report = RunReport(store.ids.next(), flow.name, "record")
+    wanted: set[str] = set()
     for stream in streams(flow):
-        if stream.object != object_name:
-            continue
-        wanted = ids if stream.relation is None else await masters_of(store, flow, stream, ids)
-        if wanted:
-            await reader.capture_records(wanted, cause="webhook")
+        if stream.object == object_name:
+            wanted.update(ids if stream.relation is None else await masters_of(store, flow, stream, ids))
+    report.seen = await reader.fetch(sorted(wanted), report)
+    return reader, report

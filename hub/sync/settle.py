@@ -19,6 +19,7 @@ from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
 from hub.sync import write_back
 from hub.sync.changes import applied
+from hub.sync.deliver import STUMBLED
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow, OnGone
 from hub.sync.gather import related_ids
@@ -37,6 +38,8 @@ _RANK = (
     State.FILTERED,
 )
 
+
+_STUMBLES = 2  # times that a connector may raise over a record, the last one alone, before the record is set aside
 
 _MENDABLE = frozenset({"refused", "invalid"})
 
@@ -83,6 +86,8 @@ class Settler:
                 return self._after_part(work, outcome, text)
             case OutcomeKind.UNKNOWN:
                 delay = self._flow.target_schema.facts.settles_within
+                if failure is not None and failure.code == STUMBLED:
+                    return self._stumbled(work, text, delay)
                 return Verdict(State.DOUBT, "unknown", text or "no answer came", delay=delay, spent=True)
             case OutcomeKind.DOWN:
                 return Verdict(
@@ -100,15 +105,21 @@ class Settler:
             case OutcomeKind.GONE if policy.on_gone is OnGone.RECREATE and task.target is not None:
                 task.forget_target()
                 return Verdict(State.PENDING, "gone", text, spent=True)
+            case OutcomeKind.GONE if not (policy.create and self._flow.mapping.creates) and task.target is not None:
+                # Nobody is asked what to do: this flow can only update, and there is nothing to update any more.
+                task.forget_target()
+                return Verdict(State.FILTERED, f"deleted in {self._flow.target.name}", text)
             case OutcomeKind.GONE:
                 return Verdict(State.HELD, "gone", text)
             case _:
                 return Verdict(State.DEAD, "rejected", _sentence(outcome))
 
-            case OutcomeKind.GONE if not (policy.create and self._flow.mapping.creates) and task.target is not None:
-                # Nobody is asked what to do: this flow can only update, and there is nothing to update any more.
-                task.forget_target()
-                return Verdict(State.FILTERED, f"deleted in {self._flow.target.name}", text)
+    def _stumbled(self, work: Work, text: str | None, delay: float) -> Verdict:
+        """The connector raised: in doubt, with the rest of its batch. Sent alone it shows whether it is the one."""
+        if work.claimed.reason == STUMBLED and work.claimed.attempts >= _STUMBLES:
+            return Verdict(State.DEAD, STUMBLED, text, spent=True)
+        return Verdict(State.DOUBT, STUMBLED, text, delay=delay, spent=True)
+
     def _after_part(self, work: Work, outcome: Outcome, text: str | None) -> Verdict:
         """A later step stopped: the same rules as for a whole write, but what is done stays done.
 
@@ -413,6 +424,8 @@ class Settler:
         tables = [(work.claimed.id, table, key) for work in works for table, key in work.waits_lookups]
         if tables:
             await waits.put_waiting_lookups(conn, tables)
+        arrived = await lookups.arrived(conn, {(table, key) for _, table, key in tables})
+        late = {delivery for delivery, table, key in tables if (table, key) in arrived}
         if not wanted:
             return late
         entities = sorted({one[1] for one in wanted})
@@ -424,8 +437,6 @@ class Settler:
         return late | {
             delivery for delivery, entity, name in wanted if entity in (changed if name == waits.RELATED else there)
         }
-        arrived = await lookups.arrived(conn, {(table, key) for _, table, key in tables})
-        late = {delivery for delivery, table, key in tables if (table, key) in arrived}
 
     async def _wait_for_related(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
         """What was refused for what a related record says (a customer without a tax number) wakes when that changes."""
