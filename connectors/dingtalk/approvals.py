@@ -114,7 +114,8 @@ class Approvals:
         parents = await self._revoked_parents(template, request, answers)
         for id in page:
             known.pop(id, None)
-        following = {**cursor, "open": {**known, **still}}
+        ended = [id for id in page if id not in still]
+        following = {**cursor, "open": {**known, **still}, "recent": [*cursor.get("recent", ()), *ended]}
         following.pop("after", None)
         following.pop("listed", None)
         if rest:
@@ -167,7 +168,7 @@ class Approvals:
 
     async def _scan(self, template: Template, request: ReadRequest, cursor: Cursor) -> Page:
         """Everything that the vendor still lists: what was started within a year. Ids alone cost no call each."""
-        until = cursor.get("until") or self._kit.clock.now()
+        until = cursor.get("until") or self._kit.clock.now() + 1
         start = cursor.get("from") or until - _OLDEST
         part = await self._slice(template, start, until, cursor.get("width", _WIDEST))
         if request.fields is not None and request.fields <= _ONLY_IDS:

@@ -82,7 +82,11 @@ class DingTalkSettings(BaseModel):
     find_days: int = Field(
         default=7, ge=1, le=120, description="days back that a look-up of an approval by a field of its form goes"
     )
-    describe_seconds: float = Field(default=3600.0, ge=0, description="seconds that a form's description is kept")
+    describe_seconds: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="seconds that a form's description is kept; asking costs a call",
+    )
     resend: bool = Field(
         default=True,
         description="a work notification whose answer was lost is sent again (the vendor drops the same text of the "

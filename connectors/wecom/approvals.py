@@ -349,8 +349,10 @@ def _made(
     """A template's schema: what all approvals have, and its own form."""
     stamp = settings.stamp_label if settings.stamp_label in fields else None
     capabilities = replace(base.capabilities, stamp_field=stamp)
+    # Without the control nobody finds a submission again, and the platform keeps no account of repeats.
+    facts = base.facts if stamp is not None else replace(base.facts, repeats_within=0.0)
     every = {**base.fields, **fields}
-    return replace(base, name=object, label=label, fields=every, capabilities=capabilities, origin=origin)
+    return replace(base, name=object, label=label, fields=every, capabilities=capabilities, facts=facts, origin=origin)
 
 
 def _common(info: Mapping[str, Any]) -> Fields:

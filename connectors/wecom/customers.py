@@ -305,7 +305,7 @@ def _contact(contact: Mapping[str, Any], followers: Sequence[Mapping[str, Any]])
         "company": _any(rows, "company"),
         "add_way": first["add_way"],
         "state": _any(rows, "state"),
-        "tags": list(dict.fromkeys(tag for row in rows for tag in row["tags"] or ())) or None,
+        "tags": "、".join(dict.fromkeys(tag for row in rows for tag in row["tags"] or ())) or None,
         "follow_users": [dict(row) for row in rows],
     }
     return values

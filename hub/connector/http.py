@@ -21,6 +21,7 @@ from hub.connector import fence
 from hub.connector.breaker import Breaker
 from hub.connector.redaction import Redactor
 from hub.connector.turns import Turns
+from hub.connector.urls import require_foreign_address, require_web_address
 from hub.domain.clock import Clock
 from hub.domain.errors import HubError, QuotaSpent, Unreachable, VendorError
 from hub.domain.outcome import Failure, Outcome, OutcomeKind
@@ -204,6 +205,9 @@ class Http:
         self._connect_timeout = connect_timeout
         self._max_body = max_body
         _quiet_wire_logs()
+        self._base = httpx.URL(base_url)
+        self._proxied = proxy is not None
+        self._own_headers = frozenset(name.lower() for name in headers or ())
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=headers,
@@ -252,6 +256,7 @@ class Http:
             sent_headers.setdefault("Content-Type", "application/json; charset=utf-8")
         where = f"{method} {path.partition('?')[0]}"
         left = _Left(total)
+        foreign = await self._foreign(path)
         await self._may_leave(where, total)
         asked = self._clock.now()
         started = self._clock.monotonic()
@@ -265,6 +270,8 @@ class Http:
                 timeout=httpx.Timeout(total, connect=connect, pool=connect),
                 extensions={"trace": left.trace},
             )
+            if foreign:
+                self._strip(request, sent_headers)
             async with asyncio.timeout(total):
                 answer = await self._client.send(request, stream=True)
                 try:
@@ -283,6 +290,28 @@ class Http:
         return Response(
             answer.status_code, answer.headers, body, asked, self._clock.now(), self.redact(where), self.redact
         )
+
+    async def _foreign(self, path: str) -> bool:
+        """Whether it is a whole address of another host: one that came in data, and must not lead where it likes.
+
+        Redirects lead nowhere at all: nobody follows them.
+        """
+        try:
+            url = httpx.URL(path)
+        except httpx.InvalidURL:
+            return False  # told when the request is built
+        if not url.is_absolute_url or (url.scheme, url.netloc) == (self._base.scheme, self._base.netloc):
+            return False
+        if self._proxied:  # where a name leads is the proxy's to say
+            require_web_address(path)
+        else:
+            await require_foreign_address(path, of=str(self._base))
+        return True
+
+    def _strip(self, request: httpx.Request, given: Mapping[str, str]) -> None:
+        """What tells this system who we are is nobody else's business."""
+        for name in self._own_headers - {one.lower() for one in given}:
+            request.headers.pop(name, None)
 
     async def read(
         self,
@@ -335,6 +364,7 @@ class Http:
         where = f"{method} {path.partition('?')[0]}"
         asked = self._clock.now()
         left = _Left()
+        foreign = await self._foreign(path)
         try:
             request = self._client.build_request(
                 method,
@@ -345,6 +375,8 @@ class Http:
                 timeout=httpx.Timeout(idle, connect=connect, pool=connect),
                 extensions={"trace": left.trace},
             )
+            if foreign:
+                self._strip(request, headers or {})
             answer = await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._failure(where, error, left, idle) from None

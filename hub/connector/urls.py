@@ -44,14 +44,35 @@ async def require_reachable_address(url: str, *, allow_link_local: bool = False)
     """Like `require_web_address`, and what its name resolves to must be allowed too."""
     checked = require_web_address(url, allow_link_local=allow_link_local)
     host = urlsplit(checked).hostname or ""
+    if not allow_link_local and any(map(_forbidden, await _resolved(host))):
+        raise _refused(host)
+    return checked
+
+
+async def require_foreign_address(url: str, *, of: str) -> str:
+    """An address that came in data (a file's, a next page's) of the system at `of`: the hub may call it if it may be
+    called at all, and inside the company's own network only if the system itself stands there.
+
+    Raises InvalidInput, and Unreachable for a name that is not known.
+    """
+    checked = await require_reachable_address(url)
+    host, own = urlsplit(checked).hostname or "", urlsplit(of).hostname or ""
+    if all(one.is_global for one in await _resolved(host)) or not all(one.is_global for one in await _resolved(own)):
+        return checked
+    raise InvalidInput(
+        f"{own} sent the hub to {host}, an address inside this network; it was not called",
+        hint="data must not lead the hub to systems of your own",
+    )
+
+
+async def _resolved(host: str) -> list[Address]:
+    """Raises Unreachable."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Unreachable(f"the name {host} is not known", hint="check its spelling, and this machine's DNS") from error
-    for *_, where in found:
-        if not allow_link_local and _forbidden(ipaddress.ip_address(str(where[0]).partition("%")[0])):
-            raise _refused(host)
-    return checked
+    addresses = [ipaddress.ip_address(str(where[0]).partition("%")[0]) for *_, where in found]
+    return [getattr(one, "ipv4_mapped", None) or one for one in addresses]
 
 
 def _refused(host: str) -> InvalidInput:

@@ -111,7 +111,7 @@ class VendorError(HubError):
 
 
 class QuotaSpent(VendorError):
-    """A vendor's quota is used up; `resumes_at` is epoch milliseconds, `retry_after` seconds until it is worth a look."""
+    """A vendor's quota is used up; `resumes_at` is epoch ms, `retry_after` seconds until it is worth a look."""
 
     def __init__(self, message: str, *, resumes_at: int, limit: str, retry_after: float | None = None) -> None:
         super().__init__(message, retryable=True, retry_after=retry_after)

@@ -12,10 +12,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from hub.connector.contract import Receives
 from hub.domain.errors import InvalidInput, NotFound
 from hub.mapping.reader import nearest
 from hub.runtime.config import FILE
 from hub.runtime.connectors import Installed
+from hub.runtime.settings import ApiSettings
 
 _PAIR_FILE = "pair.toml"
 
@@ -78,7 +80,7 @@ def scaffold(folder: Path, name: str, installed: Installed, *, simulated: bool) 
     (folder / "mappings").mkdir(parents=True, exist_ok=True)
     made = [_write(folder / file, text) for file, text in content.items() if not (folder / file).exists()]
     made += _copy_mappings(name, folder / "mappings")
-    return Made(folder, [file.relative_to(folder) for file in made], _next(folder, pair, simulated))
+    return Made(folder, [file.relative_to(folder) for file in made], _next(folder, pair, installed, simulated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _hub_yaml(pair: Pair, systems: dict[str, tuple[Side, list[_Setting]]], simul
         where = f"    # `hub sim {side.connector} --port {side.port}`" if simulated else ""
         lines += [f"  {side.name}:{where}", f"    connector: {side.connector}"]
         for line in settings:
-            value = f"${{env:{line.variable}}}" if line.variable else _yaml(line.value)
+            value = _from_env(line.variable, line.value) if line.variable else _yaml(line.value)
             if line.description:
                 lines.append(f"    # {line.description}")
             lines.append(f"    {'# ' if line.optional else ''}{line.key}: {value}")
@@ -159,11 +161,36 @@ def _env(systems: dict[str, tuple[Side, list[_Setting]]], *, filled: bool) -> st
     for side, settings in systems.values():
         lines += ["", f"# {side.name} ({side.connector})"]
         lines += [
-            f"{'# ' if line.optional else ''}{line.variable}={line.value if filled else ''}"
+            f"{'# ' if line.optional else ''}{variable}={value if filled else ''}"
             for line in settings
             if line.variable
+            for variable, value in _variables(line.variable, line.value)
         ]
     return "\n".join(lines) + "\n"
+
+
+def _from_env(variable: str, value: Any) -> str:
+    """How hub.yaml names a secret of the environment; a map of secrets names one for each of its members."""
+    if not isinstance(value, dict):
+        return f"${{env:{variable}}}"
+    members = (f"{_yaml(name)}: {_quoted(_from_env(_member(variable, name), one))}" for name, one in value.items())
+    return f"{{{', '.join(members)}}}"
+
+
+def _variables(variable: str, value: Any) -> list[tuple[str, Any]]:
+    """The environment variables of one setting with their values."""
+    if not isinstance(value, dict):
+        return [(variable, value)]
+    return [one for name, member in value.items() for one in _variables(_member(variable, name), member)]
+
+
+def _member(variable: str, name: str) -> str:
+    return f"{variable}_{name}".upper().replace("-", "_")
+
+
+def _quoted(value: str) -> str:
+    """A reference that stands inside a map: its braces would be read as a map of their own."""
+    return f'"{value}"' if value.startswith("$") else value
 
 
 def _copy_mappings(pair: str, folder: Path) -> list[Path]:
@@ -179,12 +206,20 @@ def _copy_mappings(pair: str, folder: Path) -> list[Path]:
     return made
 
 
-def _next(folder: Path, pair: Pair, simulated: bool) -> list[str]:
+def _next(folder: Path, pair: Pair, installed: Installed, simulated: bool) -> list[str]:
     go = [] if folder == Path() else [f"cd {folder}"]
     if not simulated:
         return [*go, "cp .env.example .env    # and fill it in", "hub check", "hub run"]
-    sims = [f"hub sim {side.connector} --port {side.port} &" for side in pair.sides]
+    sims = [f"hub sim {side.connector} --port {side.port}{_callback(side, installed)} &" for side in pair.sides]
     return [*go, *sims, "hub check", "hub run"]
+
+
+def _callback(side: Side, installed: Installed) -> str:
+    """Where a simulator of a system with webhooks sends them: to the hub as `hub run` serves it here."""
+    if not issubclass(installed.connector(side.connector), Receives):
+        return ""
+    api = ApiSettings()
+    return f" --callback http://{api.host}:{api.port}/hooks/{side.name}"
 
 
 def _write(path: Path, text: str) -> Path:

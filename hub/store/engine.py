@@ -17,7 +17,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from hub.domain.clock import Clock, SystemClock
+from hub.domain.clock import Clock, SteadyClock, SystemClock
 from hub.domain.errors import StoreError
 from hub.domain.ids import IdSource
 from hub.store import bulk
@@ -98,10 +98,30 @@ class Store:
         step = Step.POST if store.dialect == "sqlite" else Step.PRE
         try:
             await store.upgrade(step if create else None)
+            await store._resume_clock()
         except BaseException:
             await store.close()
             raise
         return store
+
+    async def _resume_clock(self) -> None:
+        """A machine's clock may have been set back while nobody looked: what we last wrote down was not later."""
+        if not isinstance(self.clock, SteadyClock):
+            return
+        async with self.read() as conn:
+            last = (
+                await conn.exec_driver_sql(
+                    "SELECT max(started, coalesce(beat, 0), coalesce(ended, 0)) FROM run ORDER BY id DESC LIMIT 1"
+                )
+            ).scalar()
+        if last is not None:
+            self.clock.resume(last)
+        if self.clock.behind > 2:
+            log.warning(
+                "this machine's clock is %.0f s behind what the store has seen; the hub goes on from there, "
+                "and follows the clock again when it has caught up",
+                self.clock.behind,
+            )
 
     @classmethod
     async def upgrade_at(cls, url: str, step: Step, *, history: History | None = None) -> Upgraded:
@@ -142,6 +162,8 @@ class Store:
                 raise StoreError(f"there is no store at {path}.", hint="run `hub init`, or correct the store's URL")
             if not path.exists():
                 path.touch(mode=0o600)  # it will hold personal data; SQLite gives its side files the same mode
+        if clock is None or isinstance(clock, SystemClock):
+            clock = SteadyClock(clock or SystemClock())
         lock = FileLock(path)
         lock.take()
         target = f"sqlite+aiosqlite:///{path}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.errors import NotFound, StoreError
 from hub.store.engine import Store
@@ -49,6 +50,19 @@ async def start(store: Store, flow: str, *, kind: str, cause: str) -> int:
             run.insert().values(id=id_, flow=flow, kind=kind, cause=cause, state="running", started=now, beat=now)
         )
     return id_
+
+
+async def note(
+    store: Store, conn: AsyncConnection, id_: int, flow: str, *, kind: str, cause: str, started: int, counts: str
+) -> None:
+    """Write down a run that is finished with the caller's transaction; `counts` is JSON, `started` epoch ms."""
+    now = store.clock.now()
+    await conn.execute(
+        run.insert().values(
+            id=id_, flow=flow, kind=kind, cause=cause, state="finished", started=started, beat=now, ended=now,
+            counts=counts,
+        )
+    )  # fmt: skip
 
 
 async def beat(store: Store, id_: int, counts: str) -> None:

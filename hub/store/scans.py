@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.store import bulk
 from hub.store.engine import Store
-from hub.store.tables import delivery, scanned
+from hub.store.tables import delivery, identity, scanned
 
 
 async def note(conn: AsyncConnection, scan: int, source_ids: Sequence[str]) -> None:
@@ -23,6 +23,19 @@ async def missing(store: Store, flow: str, scan: int) -> list[str]:
     statement = select(delivery.c.source_id).where(delivery.c.flow == flow, delivery.c.deleted.is_(False), ~shown)
     async with store.read() as conn:
         return [row[0] for row in (await conn.execute(statement)).all()]
+
+
+async def unseen(store: Store, flow: str, system: str, object: str, scan: int) -> list[str]:
+    """Source ids that the ledger or the ID map holds as present and the scan did not show."""
+    shown = exists().where(scanned.c.run == scan, scanned.c.source_id == identity.c.record_id)
+    statement = select(identity.c.record_id).where(
+        identity.c.system == system, identity.c.object == object, identity.c.tombstone.is_(None), ~shown
+    )
+    heard = exists().where(delivery.c.flow == flow, delivery.c.source_id == identity.c.record_id)
+    statement = statement.where(identity.c.role == "primary", identity.c.origin != "referenced", ~heard)
+    ledger = await missing(store, flow, scan)
+    async with store.read() as conn:
+        return sorted({*ledger, *(row[0] for row in (await conn.execute(statement)).all())})
 
 
 async def total(store: Store, flow: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import orjson
@@ -18,7 +19,11 @@ from hub.sync.flow import Flow, System
 from hub.sync.locate import key_text, usable
 from hub.sync.work import Task, Verdict, Work
 
+log = logging.getLogger("hub.engine")
+
 Pair = tuple[Work, Task]
+
+STUMBLED = "mistake"  # the reason of what a connector raised over instead of reporting it
 
 _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 
@@ -115,9 +120,11 @@ async def _draw_numbers(store: Store, conn: AsyncConnection, pairs: Sequence[Pai
 
 async def deliver(flow: Flow, pairs: Sequence[Pair]) -> None:
     """Send the batch and keep what came back in `task.outcome`. Then the operations that a state asks for."""
-    writes = [task.intent.write for _, task in pairs if task.intent is not None]
-    for (_, task), outcome in zip(pairs, await send(flow.target, flow.target_schema.name, writes), strict=True):
-        task.outcome = outcome
+    together = [pair for pair in pairs if pair[0].claimed.reason != STUMBLED]
+    for group in (together, *([pair] for pair in pairs if pair[0].claimed.reason == STUMBLED)):
+        writes = [task.intent.write for _, task in group if task.intent is not None]
+        for (_, task), outcome in zip(group, await send(flow.target, flow.target_schema.name, writes), strict=True):
+            task.outcome = outcome
     failpoint("after-send")
     await _operate(flow, pairs)
 
@@ -184,17 +191,23 @@ async def send(system: System, object_name: str, writes: Sequence[Write]) -> lis
         return []
     breaker = system.breaker
     if not breaker.allow():
-        return [Outcome(OutcomeKind.DOWN, failure=Failure(f"{system.name} is down"))] * len(writes)
+        words = breaker.down[1] if breaker.down else ""
+        failure = Failure(f"{system.name} is down: {words}" if words else f"{system.name} is down")
+        return [Outcome(OutcomeKind.DOWN, failure=failure) for _ in writes]
     try:
         outcomes: list[Outcome] = await system.connector.write(object_name, writes)
     except HubError as error:
         outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(str(error))) for _ in writes]
+    except Exception as error:  # whose record it was can't be told: each goes alone when it is sent again
+        log.exception("%s stumbled over a write of %s", system.name, object_name)
+        text = f"a mistake in the connector ({type(error).__name__}: {str(error)[:200]}); the log has the details"
+        return [Outcome(OutcomeKind.UNKNOWN, failure=Failure(text, code=STUMBLED)) for _ in writes]
     if len(outcomes) != len(writes):
         text = f"{system.name} answered {len(outcomes)} outcomes for {len(writes)} writes"
         outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(text)) for _ in writes]
-    down = sum(1 for one in outcomes if one.kind in (OutcomeKind.DOWN, OutcomeKind.UNKNOWN))
-    if down == len(outcomes):
-        breaker.failure()
-    else:
+    silent = [one.kind in (OutcomeKind.DOWN, OutcomeKind.UNKNOWN) for one in outcomes]
+    if all(silent):
+        breaker.failure(outcomes[-1].failure.message if outcomes[-1].failure else "")
+    elif not silent[-1]:  # a batch that was cut short in the middle is no sign of life
         breaker.success()
     return outcomes

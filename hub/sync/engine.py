@@ -8,6 +8,8 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 
+from hub.connector.breaker import BreakerState
+from hub.connector.turns import for_flow
 from hub.domain.clock import Clock
 from hub.domain.delivery import State
 from hub.domain.errors import HubError, NotFound
@@ -30,6 +32,7 @@ from hub.sync.work import Verdict, Work
 log = logging.getLogger("hub.engine")
 
 _AT_ONCE = 2  # batches of a flow under way in one process
+_STUMBLED = 900.0  # seconds until a write in doubt is looked into again after the hub stumbled over it
 _LOOK_EVERY = 5.0  # seconds between two looks after expired leases
 _PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease never covers hours
 
@@ -68,7 +71,9 @@ class Engine:
         progress: Progress | None = None,
     ) -> RunReport:
         """Capture what changed in the flow's source (`full`: everything, with a look after what is gone)."""
-        return await Reader(self.store, self.flow(flow)).read(full=full, since=since, cause=cause, progress=progress)
+        one = self.flow(flow)
+        with for_flow(one.policy.priority, bulk=full or since is not None):
+            return await Reader(self.store, one).read(full=full, since=since, cause=cause, progress=progress)
 
     async def capture_records(self, flow: str, ids: Sequence[str], *, cause: str = "person") -> RunReport:
         """Capture these source records as they are now."""
@@ -119,6 +124,10 @@ class Engine:
     async def drain_once(self, flow: str) -> dict[str, int]:
         """Claim one batch, and bring it to rest. Empty when nothing is due, or the target is down."""
         one = self.flow(flow)
+        with for_flow(one.policy.priority):
+            return await self._drain_once(one)
+
+    async def _drain_once(self, one: Flow) -> dict[str, int]:
         await self._release_dead(one)
         limit = self._limit(one)
         now = self.clock.now()
@@ -136,9 +145,11 @@ class Engine:
             if not claimed:
                 return {}
             failpoint("after-claim")
+            bulk = all(delivery.lane > 0 for delivery in claimed)
             async with Lease(self.store, claimed, asked, self._lease).kept():
                 try:
-                    return await self._work(one, claimed, desk)
+                    with for_flow(one.policy.priority, bulk=bulk):
+                        return await self._work(one, claimed, desk)
                 except BaseException:
                     await asyncio.shield(claims.hand_back(self.store, claimed))
                     raise
@@ -153,15 +164,15 @@ class Engine:
                     log.warning("%s: %d deliveries were taken back from a worker that is gone", name, released)
 
     def _limit(self, flow: Flow) -> int:
+        if flow.target.breaker.state is not BreakerState.CLOSED:
+            return 1  # the trial of a system that was down is one delivery: if it hangs again, one comes in doubt
         return max(1, min(flow.policy.batch, flow.target_schema.capabilities.write_batch * _PER_CALL))
 
     async def _work(self, flow: Flow, claimed: Sequence[claims.Claimed], desk: asyncio.Lock) -> dict[str, int]:
         settler = Settler(self.store, flow)
         works: list[Work] = []
         try:
-            works = await load(self.store, flow, claimed)
-            await probe(self.store, flow, works)
-            await Resolver(self.store, flow).resolve(works)
+            works = await self._ready(flow, claimed)
             pairs = [
                 (work, task)
                 for work in works
@@ -183,6 +194,25 @@ class Engine:
             await desk.acquire()
         settler.judge(works)
         return await settler.settle(works)
+
+    async def _ready(self, flow: Flow, claimed: Sequence[claims.Claimed]) -> list[Work]:
+        """The batch, thought through. A record on which the hub or a connector stumbles is set aside, and no other.
+
+        It is found by halves, since nothing has left yet and everything may be looked up again.
+        """
+        try:
+            works = await load(self.store, flow, claimed)
+            await probe(self.store, flow, works)
+            await Resolver(self.store, flow).resolve(works)
+        except HubError:
+            raise
+        except Exception as error:
+            if len(claimed) == 1:
+                log.exception("flow %s: record %s can't be worked on", flow.name, claimed[0].source_id)
+                return [_set_aside(claimed[0], error)]
+            middle = len(claimed) // 2
+            return [*await self._ready(flow, claimed[:middle]), *await self._ready(flow, claimed[middle:])]
+        return works
 
     async def _send(self, flow: Flow, works: Sequence[Work], leaving: Sequence[Pair]) -> None:
         """The batch's time at the target."""
@@ -217,10 +247,18 @@ class Engine:
         return await link.link(self.store, self.flow(flow), dry_run=dry_run, progress=progress)
 
     async def reconcile(
-        self, flow: str, *, repair: bool = False, progress: Progress | None = None
+        self,
+        flow: str,
+        *,
+        repair: bool = False,
+        allow_deletes: int | None = None,
+        restart: bool = False,
+        progress: Progress | None = None,
     ) -> reconcile.ReconcileReport:
         """Compare both sides in full."""
-        return await reconcile.reconcile(self.store, self.flow(flow), repair=repair, progress=progress)
+        return await reconcile.reconcile(
+            self.store, self.flow(flow), repair=repair, allow_deletes=allow_deletes, restart=restart, progress=progress
+        )
 
     async def start(self) -> None:
         """Call once when this process alone owns the store: whoever held a lease before is gone."""
@@ -229,5 +267,16 @@ class Engine:
 
 def _handed_back(work: Work, error: HubError) -> Verdict:
     if work.claimed.state == State.DOUBT:
-        return Verdict(State.DOUBT, "not_reached", str(error), delay=30.0)
+        return Verdict(State.DOUBT, "not_reached", str(error), delay=30.0, untouched=True)
     return Verdict(State.PENDING, "not_reached", str(error), delay=30.0)
+
+
+def _set_aside(claimed: claims.Claimed, error: Exception) -> Work:
+    """A record that is poison to us: dead, unless a write of it is in doubt, which a person then has to look into."""
+    work = Work(claimed, title=claimed.title, revision=claimed.revision)
+    text = f"a mistake in the hub or a connector ({type(error).__name__}: {str(error)[:200]}); the log has the details"
+    if claimed.state == State.DOUBT:
+        work.verdict = Verdict(State.DOUBT, "mistake", text, delay=_STUMBLED, untouched=True)
+    else:
+        work.verdict = Verdict(State.DEAD, "mistake", text)
+    return work

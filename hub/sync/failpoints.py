@@ -18,7 +18,7 @@ NAMES = (
     "before-capture",  # a page or some records were read; inside the transaction, before it commits
     "after-capture",  # they and the cursor are committed
     "after-hints-taken",  # hints of webhooks are ours, nothing has been fetched
-    "after-hints-fetched",  # what they named is captured, the hints still stand
+    "after-hints-fetched",  # what they named is fetched, nothing of it is written down
     "before-store",  # a webhook has arrived; nothing of it is stored
     "after-store",  # it is stored and not acknowledged
     "after-pull-stored",  # webhooks of an ingress elsewhere are stored here, and still stand there

@@ -1,129 +1,106 @@
-"""Judge: what the target answered becomes where each delivery comes to stand."""
+"""What a reconcile makes of one source record: is its target as it should be, and if not, does the ledger know?"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from hub.domain.delivery import State
-from hub.domain.outcome import Outcome, OutcomeKind
+from hub.connector.contract import GetAnswer, GetKind
+from hub.domain.delivery import SETTLED, State
+from hub.domain.record import Fields
+from hub.mapping.result import Filtered
+from hub.mapping.testing import describe
+from hub.store import deliveries
+from hub.store.deliveries import Known
 from hub.store.engine import Store
-from hub.sync.flow import Flow, OnGone
-from hub.sync.work import Task, Verdict, Work
+from hub.sync.compare import differences
+from hub.sync.flow import Flow
+from hub.sync.sides import renderings
+from hub.sync.work import Task, Work
 
-_RANK = {
-    state: rank
-    for rank, state in enumerate(
-        (
-            State.DOUBT,
-            State.HELD,
-            State.DEAD,
-            State.PENDING,
-            State.BLOCKED,
-            State.WAITING,
-            State.DONE,
-            State.UNCHANGED,
-            State.FILTERED,
+SOURCE_CHANGED = "changed"
+
+
+@dataclass(slots=True)
+class Judged:
+    """`kind` is `same`, `left_out`, `missing`, `different`, `ghost`, `owed`, `unclear`, or SOURCE_CHANGED: it was
+    captured anew while it was compared. `theirs` is the target's record where it differs.
+    """
+
+    kind: str
+    source_id: str
+    target_id: str | None = None
+    title: str | None = None
+    differences: dict[str, Any] = field(default_factory=dict)
+    why: str | None = None
+    task: Task | None = None
+    theirs: Fields = field(default_factory=dict)
+
+
+async def judge(store: Store, flow: Flow, works: Sequence[Work], asked: int) -> list[Judged]:
+    """One verdict a source record (the gravest of its targets), from one read of the target for all of them.
+
+    `asked` (epoch ms) is when the source was asked for these records: what was captured after it is newer than what
+    is compared here.
+    """
+    found = [(work, task) for work in works for task in work.tasks if task.target is not None]
+    answers: list[GetAnswer] = []
+    if found:
+        ids = [task.target.record_id for _, task in found if task.target]
+        answers = await flow.target.connector.get(flow.target_schema.name, ids, flow.target_fields)
+    # After the target was read: what the ledger had not settled by then may explain what stands there.
+    async with store.read() as conn:
+        known = await deliveries.known(conn, flow.name, [work.claimed.source_id for work in works])
+    by_task = {id(task): answer for (_, task), answer in zip(found, answers, strict=True)}
+    return [_of_work(flow, work, by_task, known.get(work.claimed.source_id), asked) for work in works]
+
+
+def _of_work(flow: Flow, work: Work, answers: Mapping[int, GetAnswer], known: Known | None, asked: int) -> Judged:
+    source_id = work.claimed.source_id
+    if isinstance(work.result, Filtered):
+        return Judged("left_out", source_id, title=work.title)
+    if known is not None and known.asked >= asked:
+        return Judged(SOURCE_CHANGED, source_id, title=work.title)
+    tasks = [task for task in work.tasks if task.target is not None]
+    judged = [_of_task(flow, work, task, answers[id(task)]) for task in tasks]
+    facets = {task.facet for task in tasks}
+    if not tasks or any((one.once or one.facet) not in facets for one in renderings(work)):
+        judged.append(_without_target(flow, work, known))
+    worst = next((one for kind in _GRAVEST for one in judged if one.kind == kind), judged[0])
+    if worst.kind in _EXPLAINED and known is not None and known.state not in SETTLED:
+        return Judged(
+            "owed", source_id, worst.target_id, work.title, worst.differences, f"the ledger has it as {known.state}"
         )
-    )
-}
-_DONE = Verdict(State.DONE)
+    return worst
 
 
-class Judge:
-    """Judges the outcomes of one flow."""
-
-    def __init__(self, store: Store, flow: Flow) -> None:
-        self._store = store
-        self._flow = flow
-
-    def judge(self, works: Iterable[Work]) -> None:
-        """Turn outcomes into verdicts: one for each task, the gravest for the delivery."""
-        for work in works:
-            for task in work.tasks:
-                if task.outcome is not None and task.verdict is None:
-                    task.verdict = self._verdict(work, task, task.outcome)
-            if work.open:
-                verdicts = [task.verdict for task in work.tasks if task.verdict is not None]
-                work.verdict = (
-                    verdicts[0]
-                    if len(verdicts) == 1
-                    else min(verdicts, key=lambda one: _RANK[one.state], default=Verdict(State.UNCHANGED))
-                )
-
-    def _verdict(self, work: Work, task: Task, outcome: Outcome) -> Verdict:
-        failure = outcome.failure
-        text = failure.message if failure is not None else None
-        policy = self._flow.policy
-        match outcome.kind:
-            case OutcomeKind.OK:
-                leaving = task.intent.leaving if task.intent is not None else None
-                return Verdict(State.FILTERED, leaving) if leaving else _DONE
-            case OutcomeKind.PARTLY:
-                return self._after_part(work, outcome, text)
-            case OutcomeKind.UNKNOWN:
-                delay = self._flow.target_schema.facts.settles_within
-                return Verdict(State.DOUBT, "unknown", text or "no answer came", delay=delay, spent=True)
-            case OutcomeKind.DOWN:
-                return Verdict(
-                    State.PENDING, "down", text, delay=max(1.0, self._flow.target.down_for(self._store.clock.now()))
-                )
-            case OutcomeKind.NOT_EXECUTED:
-                return self._retry(work, "not_executed", text, outcome.retry_after)
-            case OutcomeKind.CONFLICT:
-                task.doubt = task.doubt | frozenset(task.intent.write.fields if task.intent else ())
-                return self._retry(work, "conflict", text, outcome.retry_after)
-            case OutcomeKind.BLOCKED:
-                return self._blocked(work, text)
-            case OutcomeKind.DUPLICATE:
-                return Verdict(State.HELD, "duplicate", text)
-            case OutcomeKind.GONE if policy.on_gone is OnGone.RECREATE and task.target is not None:
-                task.forget_target()
-                return Verdict(State.PENDING, "gone", text, spent=True)
-            case OutcomeKind.GONE:
-                return Verdict(State.HELD, "gone", text)
-            case _:
-                return Verdict(State.DEAD, "rejected", _sentence(outcome))
-
-    def _after_part(self, work: Work, outcome: Outcome, text: str | None) -> Verdict:
-        """A later step stopped: the same rules as for a whole write, but what is done stays done.
-
-        The identity is not usable until every step is done, and that is what makes the next attempt resume.
-        """
-        match outcome.cause:
-            case OutcomeKind.BLOCKED:
-                return self._blocked(work, text)
-            case OutcomeKind.REJECTED | OutcomeKind.DUPLICATE | OutcomeKind.GONE:
-                return Verdict(State.DEAD, "rejected", _sentence(outcome))
-            case OutcomeKind.UNKNOWN:
-                # The save is certain, so there is no intent to probe for: the next attempt looks how far the steps are.
-                delay = self._flow.target_schema.facts.settles_within
-                return Verdict(State.PENDING, "unknown", text, delay=delay, spent=True)
-            case _:
-                return self._retry(work, "not_executed", text, outcome.retry_after)
-
-    def _retry(self, work: Work, reason: str, text: str | None, asked: float | None) -> Verdict:
-        """Exponential backoff with full jitter; a wait that the vendor asked for is honoured and spends no attempt."""
-        policy = self._flow.policy
-        if asked is not None:
-            return Verdict(State.PENDING, reason, text, delay=asked + random.uniform(0, 1))  # noqa: S311
-        if work.claimed.attempts + 1 >= policy.attempts:
-            return Verdict(State.DEAD, "retries_spent", text, spent=True)
-        ceiling = min(policy.backoff_limit, policy.backoff * 2.0**work.claimed.attempts)
-        return Verdict(State.PENDING, reason, text, delay=random.uniform(0, ceiling), spent=True)  # noqa: S311
-
-    def _blocked(self, work: Work, text: str | None) -> Verdict:
-        policy = self._flow.policy
-        began = work.claimed.since if work.claimed.state == State.BLOCKED else self._store.clock.now()
-        if self._store.clock.now() - began > policy.blocked_for * 1000:
-            return Verdict(State.DEAD, "blocked_too_long", text)
-        return Verdict(State.BLOCKED, "blocked", text, delay=policy.blocked_every)
+_GRAVEST = ("ghost", "missing", "different", "unclear", "left_out", "same")
+_EXPLAINED = frozenset({"ghost", "missing", "different", "unclear"})
 
 
-def _sentence(outcome: Outcome) -> str:
-    failure = outcome.failure
-    if failure is None:
-        return "refused without a reason"
-    where = f"{failure.field}: " if failure.field else ""
-    code = f" [{failure.code}]" if failure.code else ""
-    return f"{where}{failure.message}{code}"
+def _without_target(flow: Flow, work: Work, known: Known | None) -> Judged:
+    """It should be there, unless the flow itself leaves it alone: too old, a baseline, never created."""
+    never = not flow.policy.create or flow.mapping.spec.target.create == "never"
+    left_alone = known is not None and known.state in (State.FILTERED, State.UNCHANGED)
+    if left_alone or (never and renderings(work)):
+        return Judged("left_out", work.claimed.source_id, title=work.title)
+    return Judged("missing", work.claimed.source_id, title=work.title)
+
+
+def _of_task(flow: Flow, work: Work, task: Task, answer: GetAnswer) -> Judged:
+    assert task.target is not None
+    source_id, target_id = work.claimed.source_id, task.target.record_id
+    if answer.kind is GetKind.GONE:
+        return Judged("ghost", source_id, target_id, work.title, task=task)
+    rendered = next((one for one in renderings(work) if (one.once or one.facet) == task.facet), None)
+    if answer.kind is not GetKind.FOUND or answer.record is None:
+        why = "the hub has no right to see it there" if answer.kind is GetKind.NO_RIGHTS else "the target can't tell"
+        return Judged("unclear", source_id, target_id, work.title, why=why)
+    if rendered is None:
+        told = describe(work.result) if work.result is not None and not renderings(work) else "no row is left for it"
+        return Judged("unclear", source_id, target_id, work.title, why=told)
+    wrong = differences(flow, rendered, task.sent, answer.record.fields)
+    if wrong:
+        return Judged("different", source_id, target_id, work.title, wrong, task=task, theirs=answer.record.fields)
+    return Judged("same", source_id, target_id, work.title)

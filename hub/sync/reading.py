@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.connector.contract import GetAnswer, GetKind, Page, ReadRequest
+from hub.connector.contract import Cursor, GetAnswer, GetKind, Page, ReadRequest
 from hub.domain.errors import HubError, VendorError
 from hub.domain.record import Change, ChangeKind, Fields, Record
 from hub.store import cursors, flows, hints, identities, runs, scans
@@ -34,6 +35,8 @@ class RunReport:
     unreadable: list[str] = field(default_factory=list)
     gone: int = 0
     suspects: int = 0
+    scan: int = 0  # the number under which a full scan notes what it was shown
+    complete: bool = False  # the full scan has seen everything there is
     seen: list[Seen] = field(default_factory=list)  # of a run that fetched single records
 
 
@@ -112,6 +115,10 @@ class Reader:
         kept = since is None
         name = f"{stream.name}#full" if full else stream.name
         position = await cursors.get(self._store, self._flow.name, name) if kept else None
+        if full:
+            # A scan that was broken off goes on under its own number, so that what it showed before counts as shown.
+            report.scan = position["scan"] if position else report.run
+            position = position["at"] if position else None
         first = position is None
         wanted = self._fields if stream.relation is None else self._detail_fields(stream)
         begin = since if since is not None else None if full else self._flow.policy.start
@@ -130,12 +137,11 @@ class Reader:
                     run=report.run,
                 )
                 if full:
-                    await scans.note(conn, report.run, [one.id for one in seen])
+                    await scans.note(conn, report.scan, [one.id for one in seen])
                 if kept:
                     done = full and not page.more
-                    await cursors.put(
-                        conn, self._flow.name, name, None if done else page.cursor, self._store.clock.now()
-                    )
+                    following = {"scan": report.scan, "at": page.cursor} if full else page.cursor
+                    await cursors.put(conn, self._flow.name, name, None if done else following, self._store.clock.now())
                 failpoint("before-capture")
             failpoint("after-capture")
             report.counts.add(counts)
@@ -143,6 +149,7 @@ class Reader:
                 progress(len(page.changes))
             position = page.cursor
             if not page.more:
+                report.complete = page.complete
                 return
 
     def _detail_fields(self, stream: Stream) -> frozenset[str]:
@@ -202,13 +209,17 @@ class Reader:
 
     async def scan(self, progress: Progress | None = None) -> AsyncIterator[list[Seen]]:
         """Everything there is, a page at a time, without capturing it."""
-        request = ReadRequest(self._flow.source_schema.name, self._fields, full=True)
-        position = None
-        while True:
-            page = await self._source.read(request, position)
-            yield await self._with_rows(page.changes, page.asked, page.answered)
+        async for page, seen in self.pages():
+            yield seen
             if progress is not None:
                 progress(len(page.changes))
+
+    async def pages(self, position: Cursor | None = None) -> AsyncIterator[tuple[Page, list[Seen]]]:
+        """Everything there is from `position` (a page's cursor) on, a page at a time, with its records' rows."""
+        request = ReadRequest(self._flow.source_schema.name, self._fields, full=True)
+        while True:
+            page: Page = await self._source.read(request, position)
+            yield page, await self._with_rows(page.changes, page.asked, page.answered)
             position = page.cursor
             if not page.more:
                 return
@@ -247,15 +258,28 @@ class Reader:
         failpoint("after-capture")
         report.counts.add(counts)
 
+    async def note_seen(self, conn: AsyncConnection, report: RunReport, *, started: int, begun: int) -> None:
+        """Capture what `report` has seen, and write the run down as finished, in the caller's transaction.
+
+        `started` is since when the flow lives, `begun` when the run began; both epoch ms.
+        """
+        report.counts.add(
+            await capture(self._store, conn, self._flow, report.seen, started=started, lane=LIVE, run=report.run)
+        )
+        await runs.note(
+            self._store, conn, report.run, report.flow, kind="record", cause="webhook", started=begun,
+            counts=_books(report),
+        )  # fmt: skip
+
     async def _absent(self, report: RunReport, started: int) -> None:
         """What the ledger knows and a complete scan did not show is a suspicion; `get` must answer *gone*.
 
         A share limit stands above all: a source that suddenly shows little is more likely broken than emptied.
         """
-        missing = await scans.missing(self._store, self._flow.name, report.run)
+        missing = await scans.missing(self._store, self._flow.name, report.scan) if report.complete else []
         total = await scans.total(self._store, self._flow.name)
         report.suspects = len(missing)
-        await scans.forget(self._store, report.run)
+        await scans.forget(self._store, report.scan)
         if not missing:
             return
         if total and len(missing) > max(10, self._flow.policy.delete_share * total):
@@ -263,7 +287,7 @@ class Reader:
                 f"a full scan of {self._flow.source_schema.name} in {self._flow.source.name} did not show "
                 f"{len(missing)} of {total} records that it showed before; nothing was deleted",
                 retryable=False,
-                hint="if they were really deleted, raise the flow's delete_share for one run",
+                hint=f"if they were: hub reconcile {self._flow.name} --repair --allow-deletes {len(missing)}",
             )
         seen = await self.fetch(missing, report)
         report.gone = sum(1 for one in seen if one.payload is None)
@@ -305,6 +329,8 @@ async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500)
     """Turn due hints into captures: one fetch for all hints of a record, for every flow that reads it.
 
     A fetch covers only the hints that were stored before it was asked: a hint whose revision moved meanwhile stays.
+    What was fetched, the books of it and the hints that it answers are committed together: a webhook waits for two
+    commits, not for five, before its delivery is due.
     """
     taken = await hints.take(store, limit=limit)
     groups: dict[tuple[str, str], list[hints.Hint]] = {}
@@ -313,29 +339,44 @@ async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500)
     for one in taken:
         groups.setdefault((one.system, one.object), []).append(one)
     for (system, object_name), group in groups.items():
-        ids = [one.record_id for one in group]
         try:
-            for flow in all_flows:
-                if flow.source.name == system:
-                    await _fetch_for(store, flow, object_name, ids)
+            reading = [flow for flow in all_flows if flow.source.name == system]
+            await _answer(store, reading, object_name, group)
         except HubError as error:
             async with store.begin() as conn:
                 await hints.postpone(store, conn, group, error=str(error))
-            continue
         except asyncio.CancelledError:
             await hints.hand_back(store, taken)
             raise
-        failpoint("after-hints-fetched")
-        async with store.begin() as conn:
-            await hints.settle(conn, group)
     return len(taken)
 
 
-async def _fetch_for(store: Store, flow: Flow, object_name: str, ids: Sequence[str]) -> None:
+async def _answer(store: Store, reading: Sequence[Flow], object_name: str, group: Sequence[hints.Hint]) -> None:
+    """Fetch what these hints name for every flow, then commit captures, books and the answered hints at once."""
+    begun = store.clock.now()
+    ids = [one.record_id for one in group]
+    fetched = [
+        (flow, *await _fetch_for(store, flow, object_name, ids))
+        for flow in sorted(reading, key=lambda flow: flow.name)  # every process locks flows in this order
+    ]
+    failpoint("after-hints-fetched")
+    fetched = [one for one in fetched if one[2].seen or one[2].unreadable]
+    started = {flow.name: await flows.started(store, flow.name) for flow, _, _ in fetched}
+    async with store.begin() as conn:
+        for flow, reader, report in fetched:
+            await reader.note_seen(conn, report, started=started[flow.name], begun=begun)
+        await hints.settle(conn, group)
+        failpoint("before-capture")
+    failpoint("after-capture")
+
+
+async def _fetch_for(store: Store, flow: Flow, object_name: str, ids: Sequence[str]) -> tuple[Reader, RunReport]:
+    """What these ids of an object mean for a flow: its records as they are now; none if it does not read the object."""
     reader = Reader(store, flow)
+    report = RunReport(store.ids.next(), flow.name, "record")
+    wanted: set[str] = set()
     for stream in streams(flow):
-        if stream.object != object_name:
-            continue
-        wanted = ids if stream.relation is None else await masters_of(store, flow, stream, ids)
-        if wanted:
-            await reader.capture_records(wanted, cause="webhook")
+        if stream.object == object_name:
+            wanted.update(ids if stream.relation is None else await masters_of(store, flow, stream, ids))
+    report.seen = await reader.fetch(sorted(wanted), report)
+    return reader, report

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.domain.delivery import State
 from hub.domain.outcome import OutcomeKind
-from hub.store import claims, deliveries, identities, waits
+from hub.store import claims, deliveries, identities, lookups, waits
 from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
 from hub.sync import write_back
@@ -18,7 +18,7 @@ from hub.sync.entries import Bookkeeper, Entries
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.gather import related_ids
-from hub.sync.judge import Judge
+from hub.sync.verdicts import Judge
 from hub.sync.work import Task, Verdict, Work
 
 _MENDABLE = frozenset({"refused", "invalid"})
@@ -209,8 +209,9 @@ class Settler:
 
     async def _close(self, conn: AsyncConnection, works: Sequence[Work]) -> None:
         """Answered intents go; those that are still in doubt stay. Keys of creates that are over are free again."""
-        await claims.close_intents(conn, [(work.claimed.id, token) for work in works for token in work.noted])
-        doubtful = [(work.claimed.id, work.claimed.token, body) for work in works if (body := work.intents())]
+        looked = [work for work in works if work.verdict is None or not work.verdict.untouched]
+        await claims.close_intents(conn, [(work.claimed.id, token) for work in looked for token in work.noted])
+        doubtful = [(work.claimed.id, work.claimed.token, body) for work in looked if (body := work.intents())]
         await claims.put_intents(conn, doubtful)
         over = [work.claimed.id for work in works if work.verdict is not None and work.verdict.state is not State.DOUBT]
         await claims.free_reservations(conn, over)
@@ -228,7 +229,11 @@ class Settler:
         await deliveries.doubt(conn, [work.claimed.id for work in late], self._store.clock.now() + settles)
         # And the other way round: what a late worker left of those that we have just settled.
         open_ = await claims.intents(conn, [work.claimed.id for work in mine])
-        theirs = [work.claimed.id for work in mine if work.claimed.id in open_ and work.intents() is None]
+        theirs = [
+            work.claimed.id
+            for work in mine
+            if work.verdict is not None and work.verdict.state is not State.DOUBT and work.claimed.id in open_
+        ]
         await deliveries.doubt(conn, theirs, self._store.clock.now() + settles)
 
     # ---- waiting -------------------------------------------------------------------------------------------------
@@ -247,15 +252,17 @@ class Settler:
         tables = [(work.claimed.id, table, key) for work in works for table, key in work.waits_lookups]
         if tables:
             await waits.put_waiting_lookups(conn, tables)
+        arrived = await lookups.arrived(conn, {(table, key) for _, table, key in tables})
+        late = {delivery for delivery, table, key in tables if (table, key) in arrived}
         if not wanted:
-            return set()
+            return late
         entities = sorted({one[1] for one in wanted})
         await identities.lock_entities(conn, entities)
         await waits.put_waiting(conn, wanted)
         there = await identities.usable_in(conn, entities, self._flow.target.name)
         began = min(work.began for work in works)
         changed = await waits.captured_since(conn, entities, began)
-        return {
+        return late | {
             delivery for delivery, entity, name in wanted if entity in (changed if name == waits.RELATED else there)
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from hub.connector.contract import Page, ReadRequest
+from hub.connector.contract import Cursor, Page, ReadRequest
 from hub.domain.record import ChangeKind, Record
 from hub.mapping.result import Rendered
 from hub.store.engine import Store
@@ -17,16 +17,26 @@ from hub.sync.work import Work
 
 async def target_records(flow: Flow, progress: Progress | None = None) -> AsyncIterator[list[Record]]:
     """Every record of the target object, a page at a time."""
-    position = None
-    while True:
-        request = ReadRequest(flow.target_schema.name, flow.target_fields, full=True)
-        page: Page = await flow.target.connector.read(request, position)
+    async for page in target_pages(flow):
         if progress is not None:
             progress(len(page.changes))
-        yield [change.record for change in page.changes if change.kind is ChangeKind.SAVED]
+        yield saved(page)
+
+
+async def target_pages(flow: Flow, position: Cursor | None = None) -> AsyncIterator[Page]:
+    """Every record of the target object from `position` (a page's cursor) on, a page at a time."""
+    request = ReadRequest(flow.target_schema.name, flow.target_fields, full=True)
+    while True:
+        page: Page = await flow.target.connector.read(request, position)
+        yield page
         position = page.cursor
         if not page.more:
             return
+
+
+def saved(page: Page) -> list[Record]:
+    """The records that a page shows as being there."""
+    return [change.record for change in page.changes if change.kind is ChangeKind.SAVED]
 
 
 async def source_works(store: Store, flow: Flow, progress: Progress | None = None) -> AsyncIterator[list[Work]]:

@@ -20,13 +20,17 @@ from hub.sync.payload import Payload
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where a delivery comes to stand, and why. `delay` is seconds until it is due again; `spent` counts an attempt."""
+    """Where a delivery comes to stand, and why. `delay` is seconds until it is due again; `spent` counts an attempt.
+
+    `untouched`: nothing was found out about an open intent, which stays as it was.
+    """
 
     state: State
     reason: str | None = None
     message: str | None = None
     delay: float = 0.0
     spent: bool = False
+    untouched: bool = False
 
 
 @dataclass(slots=True)
@@ -225,7 +229,7 @@ class Work:
     @property
     def waits_only_owed(self) -> bool:
         """Whether it waits only for fields that it can go without."""
-        return all(name and name != RELATED for _, name in self.waits)
+        return not self.waits_lookups and all(name and name != RELATED for _, name in self.waits)
 
     def intents(self) -> str | None:
         """The intents that stay open: of the tasks whose write is in doubt."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from decimal import Decimal
 
 from tests.chaos.evidence import Row
 from tests.chaos.truth_findings import Finding, Journal, Kind, Owned, differing, disordered, number, word
-from tests.chaos.truth_ground import CRM, ERP, Ground, Targets, hub_writes, stamp
+from tests.chaos.truth_ground import CRM, ERP, Ground, Targets, as_it_was_found, hub_writes, stamp
 
 TO_ERP, TO_CRM = "customers-to-erp", "customers-to-crm"
 ACCOUNT, CUSTOMER = "AccountObj", "BD_Customer"
@@ -18,14 +19,21 @@ ERP_OWNS = {"FNumber": "erp_code__c", "F_HUB_CREDITLIMIT": "credit_limit__c"}
 _AUDITED = Owned("FDocumentStatus", lambda row: "C", lambda row: row["FDocumentStatus"])
 _CODE = Owned("erp_code__c", lambda row: word(row["FNumber"]), lambda row: word(row.get("erp_code__c")))
 _LIMIT = Owned(
-    "credit_limit__c", lambda row: number(row["F_HUB_CREDITLIMIT"]), lambda row: number(row.get("credit_limit__c"))
+    "credit_limit__c", lambda row: _limit(row["F_HUB_CREDITLIMIT"]), lambda row: _limit(row.get("credit_limit__c"))
 )
+
+
+def _limit(value: object) -> Decimal:
+    """The ERP's number columns know no null: no limit is nought."""
+    return number(value) or Decimal(0)
 
 
 def _text(theirs: str, ours: str) -> Owned:
     return Owned(theirs, lambda row: word(row.get(ours)), lambda row: word(row.get(theirs)))
 
 
+# What the salesperson reads beside a record that has arrived.
+TOLD = Owned("sync__c", lambda row: "已同步", lambda row: word(row.get("sync__c")))
 OF_CRM = tuple(_text(theirs, ours) for theirs, ours in CRM_OWNS.items())
 OF_ERP = (_CODE, _LIMIT)
 
@@ -59,8 +67,8 @@ def _in_erp(ground: Ground) -> Iterator[Finding]:
         row = in_erp.row(one)
         if going and not ground.excused(TO_ERP, id):
             yield from differing(who, (_AUDITED,), account, row)
-            owned = [field for field in OF_CRM if not _as_it_was_found(ground, id, one, field.name)]
-            yield from differing(who, owned, account, row)
+            yield from differing(who, (TOLD,), row, account)
+            yield from differing(who, _to_be_equal(ground, id, one), account, row)
         elif ground.erp.journal.made_by_hub(CUSTOMER, one) and not _ever_travelled(ground.crm.journal, id):
             yield Finding(Kind.STALE, f"{who} stands in the ERP before it was approved in the CRM")
         writes = hub_writes(ground.erp.journal, CUSTOMER, one)
@@ -83,17 +91,13 @@ def _in_crm(ground: Ground) -> Iterator[Finding]:
     yield from in_crm.unclaimed(ground.erp, CUSTOMER, _customer_keys)
 
 
-def _as_it_was_found(ground: Ground, account: str, customer: str, name: str) -> bool:
-    """Whether a field stands in the ERP as it did before the hub came, and its owner has not touched it since.
-
-    Two systems that had the customer already may differ; adopting fills what is empty and overwrites nothing.
-    """
-    theirs, ours = ground.erp.journal, ground.crm.journal
-    if theirs.made_by_hub(CUSTOMER, customer) or ours.made_by_hub(ACCOUNT, account):
-        return False
-    first, last = theirs.versions(CUSTOMER, customer)[0][name], theirs.versions(CUSTOMER, customer)[-1][name]
-    kept = {word(version.get(CRM_OWNS[name])) for version in ours.versions(ACCOUNT, account)}
-    return word(first) is not None and word(first) == word(last) and len(kept) == 1
+def _to_be_equal(ground: Ground, account: str, customer: str) -> list[Owned]:
+    """What the ERP has to say as the CRM does: all that the CRM owns, but for what the two said before they met."""
+    ours, theirs = ground.crm.journal, ground.erp.journal
+    if ours.made_by_hub(ACCOUNT, account):
+        return list(OF_CRM)
+    versions = ours.versions(ACCOUNT, account)
+    return [field for field in OF_CRM if not as_it_was_found(theirs, CUSTOMER, customer, versions, field)]
 
 
 def _ever_travelled(journal: Journal, account: str) -> bool:

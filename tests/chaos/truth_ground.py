@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, M
 from dataclasses import dataclass
 
 from tests.chaos.evidence import Evidence, Row
-from tests.chaos.truth_findings import HUB, Finding, Journal, Kind
+from tests.chaos.truth_findings import HUB, Finding, Journal, Kind, Owned
 
 CRM, ERP = "crm", "erp"  # the names of the systems in the project that is under test
 
@@ -134,3 +134,15 @@ def hub_writes(journal: Journal, object: str, id: str) -> list[tuple[Row | None,
         for entry in journal.of(object, id)
         if entry["actor"] == HUB and entry["after"] is not None
     ]
+
+
+def as_it_was_found(target: Journal, object: str, id: str, sources: Sequence[Row], field: Owned) -> bool:
+    """Whether a field stands as it did before the hub came, and its owner has not touched it since.
+
+    Two systems that had a record already may differ: adopting it fills what is empty, and overwrites nothing.
+    """
+    if target.made_by_hub(object, id):
+        return False
+    versions = target.versions(object, id)
+    first, last = field.stands(versions[0]), field.stands(versions[-1])
+    return first is not None and first == last and len({field.due(version) for version in sources}) == 1

@@ -13,6 +13,8 @@ from tests.chaos.truth_customers import ACCOUNT, CRM_OWNS, CUSTOMER, ERP_OWNS
 from tests.chaos.truth_findings import HUB, Finding, Journal, Kind, shown, word
 from tests.chaos.truth_ground import Ground, Side
 from tests.chaos.truth_orders import DOCUMENT, ENTRIES
+from tests.chaos.truth_products import MATERIAL, PRODUCT
+from tests.chaos.truth_products import NAMES as PRODUCT_NAMES
 
 # What the hub may change in a record that stands: the fields that the business gave it. What the vendor works out from
 # them (states, stamps, amounts) changes along. Of every other object it may change nothing.
@@ -81,7 +83,7 @@ def _not_the_hubs_orders(ground: Ground) -> Iterator[Finding]:
                 yield Finding(Kind.OVERWRITTEN, text)
 
 
-# -- fields of two-way flows ---------------------------------------------------------------------------------------
+# -- fields that another side keeps -------------------------------------------------------------------------------
 
 
 def _other_sides_fields(ground: Ground) -> Iterator[Finding]:
@@ -102,7 +104,7 @@ def _other_sides_fields(ground: Ground) -> Iterator[Finding]:
 
 
 def _unrecorded(ground: Ground) -> Iterator[Finding]:
-    """A person's value in a field that the other side owns may be put right, if what stood there is written down.
+    """A person's value in a field that is another side's to keep may be put right, if what stood there is written down.
 
     No record is needed where the owner has changed the field after that person did.
     """
@@ -110,6 +112,7 @@ def _unrecorded(ground: Ground) -> Iterator[Finding]:
     for side, object, owner, owner_object, fields in (
         (ground.erp, CUSTOMER, ground.crm, ACCOUNT, CRM_OWNS),
         (ground.crm, ACCOUNT, ground.erp, CUSTOMER, {ours: theirs for theirs, ours in ERP_OWNS.items()}),
+        (ground.crm, PRODUCT, ground.erp, MATERIAL, PRODUCT_NAMES),
     ):
         partners = _partners(side, object, owner, owner_object)
         for entry in side.journal.hub_changes(object):
@@ -162,7 +165,7 @@ def _partners(side: Side, object: str, owner: Side, owner_object: str) -> dict[s
 
 def _ties(row: Row) -> list[Hashable]:
     pairs = (
-        ("code", row.get("FNumber") or row.get("erp_code__c")),
+        ("code", row.get("FNumber") or row.get("product_code") or row.get("erp_code__c")),
         ("tax", row.get("FTAXREGISTERCODE") or row.get("tax_no__c")),
         ("name", row.get("FName") or row.get("name")),
     )

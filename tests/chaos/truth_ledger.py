@@ -65,9 +65,11 @@ def stuck(ground: Ground, orders: Orders, receipts: Receipts) -> Iterator[Findin
     evidence = ground.evidence
     for row in evidence.deliveries:
         flow, id, state = str(row["flow"]), str(row["source_id"]), str(row["state"])
+        why = row.get("reason") or "no reason"
         if state in _AT_REST or _truly(ground, orders, receipts, flow, id, state):
             continue
-        why = row.get("reason") or "no reason"
+        if why == "gone" and state == "held" and _taken_out(ground, flow, id):
+            continue
         words = f": {row['message']}" if row.get("message") else ""
         yield Finding(Kind.STUCK, f"{flow} {row.get('title') or id} is {state} ({why}{words})")
     for state, expected in (("dead", evidence.expected_dead), ("held", evidence.expected_held)):
@@ -94,3 +96,27 @@ def _truly(ground: Ground, orders: Orders, receipts: Receipts, flow: str, id: st
             return orders.locked(id)
         case _:
             return False
+
+
+# Flow -> the object of the ERP, its key, the object of the CRM, and the field there that carries the key.
+_TO_CRM = {
+    "products": ("BD_MATERIAL", "FNumber", "ProductObj", "product_code"),
+    "customers-to-crm": ("BD_Customer", "FNumber", "AccountObj", "erp_code__c"),
+    "order-status-to-crm": ("SAL_SaleOrder", "F_CRM_NO", "SalesOrderObj", "name"),
+}
+
+
+def _taken_out(ground: Ground, flow: str, id: str) -> bool:
+    """Whether a person took the record out of the CRM that this one of the ERP belongs to."""
+    if flow not in _TO_CRM:
+        return False
+    source_object, key, object, carrier = _TO_CRM[flow]
+    value = ground.erp.live(source_object).get(id, {}).get(key)
+    if value is None or any(row.get(carrier) == value for row in ground.crm.live(object).values()):
+        return False
+    journal = ground.crm.journal
+    return any(
+        journal.versions(object, one)[-1].get(carrier) == value
+        for one in journal.ids(object)
+        if journal.taken_out_by_person(object, one) and journal.versions(object, one)
+    )

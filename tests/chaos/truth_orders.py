@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 
 from tests.chaos.evidence import Row
-from tests.chaos.truth_customers import ACCOUNT, arrived, travels
+from tests.chaos.truth_customers import ACCOUNT, TOLD, arrived, travels
 from tests.chaos.truth_findings import (
     Finding,
     Kind,
@@ -84,6 +84,7 @@ class Orders:
             return
         if not (self._ground.blocked(FLOW, id) and self.locked(id)):
             yield from self._as_sold(who, order, document)
+            yield from differing(who, (TOLD,), document, order)
         if not self._ground.excused(STATUS_FLOW, one):
             yield from differing(who, (_NUMBER, _SHOWN), document, order)
         yield from self._in_order(who, id, one)

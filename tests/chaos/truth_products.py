@@ -6,12 +6,21 @@ from collections.abc import Hashable, Iterator
 
 from tests.chaos.evidence import Row
 from tests.chaos.truth_findings import Finding, Kind, Owned, differing, disordered, money, word
-from tests.chaos.truth_ground import ERP, Ground, Targets, hub_writes, stamp
+from tests.chaos.truth_ground import ERP, Ground, Targets, as_it_was_found, hub_writes, stamp
 
 FLOW = "products"
 MATERIAL, PRODUCT = "BD_MATERIAL", "ProductObj"
 
 _UNITS = {"Pcs": "1", "Unit": "2", "Set": "3", "kg": "4", "m": "5", "Vehicle": "18"}
+
+# CRM field -> ERP field, as people edit them.
+NAMES = {
+    "name": "FName",
+    "product_spec": "FSpecification",
+    "price": "F_HUB_PRICE",
+    "unit": "FBaseUnitId.FNumber",
+    "product_status": "FForbidStatus",
+}
 OWNED = (
     Owned("name", lambda row: word(row["FName"]), lambda row: word(row.get("name"))),
     Owned("product_code", lambda row: word(row["FNumber"]), lambda row: word(row.get("product_code"))),
@@ -41,7 +50,8 @@ def products(ground: Ground) -> Iterator[Finding]:
                 yield Finding(Kind.STALE, f"{who} stands in the CRM and was never audited in the ERP")
             continue
         # While it is being changed, which of its audited faces has been seen is a matter of when the hub has looked.
-        differences = [list(differing(who, OWNED, face, row)) for face in ([faces[-1]] if audited else faces)]
+        owned = [field for field in OWNED if not as_it_was_found(ground.crm.journal, PRODUCT, one, faces, field)]
+        differences = [list(differing(who, owned, face, row)) for face in ([faces[-1]] if audited else faces)]
         yield from min(differences, key=len)
         yield from disordered(who, OWNED, faces, hub_writes(ground.crm.journal, PRODUCT, one))
     yield from shelf.unclaimed(ground.erp, MATERIAL, _keys)

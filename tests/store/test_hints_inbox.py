@@ -154,6 +154,23 @@ async def test_an_ingress_that_only_stores_leaves_the_rest_to_another(store: Sto
     assert [one.id for one in await inbox.listing(store)] == [second.id]
 
 
+async def test_a_copy_of_one_that_was_passed_on_waits_again(store: Store) -> None:
+    """An ingress elsewhere passes m1 on; its copy comes before the receipt, and may speak of a later change."""
+    async with store.begin() as conn:
+        await inbox.put(store, conn, [message("m1", "a")])
+    [first] = await inbox.outgoing(store, limit=10, size=10_000)
+    async with store.begin() as conn:
+        await inbox.put(store, conn, [message("m1", "a")])
+    assert await inbox.passed_on(store, [first.id]) == 0  # the receipt is for the one before
+    [copy] = await inbox.outgoing(store, limit=10, size=10_000)
+    assert (copy.copies, copy.state) == (2, InboxState.NEW)
+    assert await inbox.passed_on(store, [copy.id]) == 1
+    assert await inbox.outgoing(store, limit=10, size=10_000) == []
+    async with store.begin() as conn:
+        await inbox.put(store, conn, [message("m1", "a")])
+    assert len(await inbox.outgoing(store, limit=10, size=10_000)) == 1
+
+
 async def test_ten_thousand_webhooks(store: Store) -> None:
     await inbox.receive(store, [message(str(at), str(at % 5000)) for at in range(10_000)])
     assert len(await inbox.listing(store, limit=20_000)) == 10_000

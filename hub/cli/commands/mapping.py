@@ -19,7 +19,9 @@ app = typer.Typer(help="Mappings: check, test, try on a record, compare, turn ro
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Flows or mapping files; all of the project's without any.", show_default=False),
+    typer.Argument(
+        help="Flows, mapping files, or folders of them; all of the project's without any.", show_default=False
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Leave the systems alone; use their catalogues.")]
 
@@ -61,7 +63,7 @@ async def _check(chosen: Session, names: list[str], offline: bool) -> list[Probl
         await project.aclose()
     if not names:
         return problems
-    files = {_file(project, name) for name in names}
+    files = {_file(project, one) for name in names for one in _named(name)}
     shown = {
         str(file.relative_to(project.config.folder)) for file in files if file.is_relative_to(project.config.folder)
     }
@@ -222,7 +224,10 @@ async def _invert(chosen: Session, name: str, offline: bool) -> str:
 
     project = _project(chosen, offline)
     try:
-        [(_, spec)] = _specs(project, [name]).values()
+        specs = _specs(project, [name])
+        if len(specs) != 1:
+            raise InvalidInput(f"There are {len(specs)} mappings in {name}.", hint="name one: " + ", ".join(specs))
+        [(_, spec)] = specs.values()
         return invert(spec, await project.schemas([spec], []))
     finally:
         await project.aclose()
@@ -247,7 +252,8 @@ def _specs(project: Project, names: list[str]) -> dict[str, tuple[Path, MappingS
     from hub.runtime.project import read_mapping
 
     found, problems = {}, []
-    for name in names or list(project.config.flows):
+    chosen = [one for name in names for one in _named(name)] if names else list(project.config.flows)
+    for name in dict.fromkeys(chosen):
         file = _file(project, name)
         spec, wrong = read_mapping(file, shown=_shown(project, file), names=project.config.names)
         problems += [problem for problem in wrong if not problem.warning]
@@ -256,6 +262,30 @@ def _specs(project: Project, names: list[str]) -> dict[str, tuple[Path, MappingS
     if problems:
         raise InvalidInput("The mappings can't be used.", problems, hint="mend the lines named here")
     return found
+
+
+def _named(name: str) -> list[str]:
+    """What a person means by a name: itself, or every mapping in the folder of that name. Raises NotFound."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return [name]
+    found = sorted(str(file) for file in folder.rglob("*.yaml") if _is_mapping(file))
+    if not found:
+        raise NotFound(
+            f"There are no mappings in the folder {folder}.", hint="a mapping is a .yaml file with `mapping:`"
+        )
+    return found
+
+
+def _is_mapping(file: Path) -> bool:
+    """Whether a YAML file is a mapping; one that can't be read is told of when it is loaded."""
+    from hub.mapping.document import parse
+
+    try:
+        node = parse(file.read_text(encoding="utf-8"), file.name, [])
+    except (OSError, UnicodeDecodeError):
+        return True
+    return node is None or (node.map is not None and "mapping" in node.map)
 
 
 def _file(project: Project, name: str) -> Path:

@@ -32,12 +32,21 @@ hub link customers-to-erp                 report only
 
 hub link customers-to-erp --apply         link what is certain; no field moves by it
 """
+_RECONCILE = """
+[bold]Examples[/bold]
+
+hub reconcile customers-to-erp            compare and report
+
+hub reconcile customers-to-erp --repair   and make due what is missing or different
+
+hub reconcile customers-to-erp --repair --allow-deletes 300
+"""
 
 
 def add_to(app: typer.Typer) -> None:
     app.command("sync", epilog=_SYNC)(sync)
     app.command("link", epilog=_LINK)(link)
-    app.command("reconcile", epilog="[bold]Example[/bold]\n\nhub reconcile customers-to-erp --repair")(reconcile)
+    app.command("reconcile", epilog=_RECONCILE)(reconcile)
 
 
 def sync(
@@ -144,18 +153,32 @@ def reconcile(
     context: typer.Context,
     flow: FlowName,
     repair: Annotated[bool, typer.Option("--repair", help="Make what is missing or different due again.")] = False,
+    allow_deletes: Annotated[
+        int | None,
+        typer.Option(
+            "--allow-deletes",
+            help="So many records may have vanished from a side, and be deleted or made again.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, although an earlier one was broken off.")
+    ] = False,
     why: Why = None,
     as_json: Json = False,
 ) -> None:
-    """Compare both sides in full, field by field. Exit code 5 when they differ and nothing was repaired."""
-    found = operate(context, "reconcile", flow=flow, repair=repair, why=why)
+    """Compare both sides in full, field by field. Exit code 5 when they differ and it was not repaired."""
+    found = operate(
+        context, "reconcile", flow=flow, repair=repair, allow_deletes=allow_deletes, restart=restart, why=why
+    )
     counts = found["counts"]
-    wrong = sum(counts[name] for name in ("different", "missing", "ghost"))
+    wrong = sum(counts[name] for name in ("different", "missing", "ghost", "deleted"))
     if as_json:
         output.print_json(found)
     else:
         _reconciled(flow, found, wrong)
-    if wrong and not repair:
+    if (wrong and not repair) or counts["refused"]:
         raise typer.Exit(NEEDS_PERSON)
 
 
@@ -166,9 +189,11 @@ def _reconciled(flow: str, found: dict[str, Any], wrong: int) -> None:
         "same": "the same",
         "different": "different",
         "missing": "missing there",
-        "ghost": "linked to what is gone",
-        "extra": "only there",
+        "ghost": "linked to what is gone there",
+        "deleted": "deleted here, unheard",
+        "owed": "on their way, or held",
         "unclear": "can't tell",
+        "extra": "only there",
         "left_out": "left out by a rule",
     }
     output.details({text: f"{counts[name]:,}" for name, text in names.items()})
@@ -181,10 +206,20 @@ def _reconciled(flow: str, found: dict[str, Any], wrong: int) -> None:
         output.table(
             rows, {"kind": "What", "title": "Title", "source_id": "Here", "target_id": "There", "fields": "Fields"}
         )
+    if counts["owed"]:
+        output.say(f"  → hub deliveries list --flow {flow}: why {counts['owed']:,} are not there yet", "yellow")
+    if counts["refused"]:
+        output.bad(
+            f"{output.counted(counts['refused'], 'record')} vanished from one side, and {counts['limit']:,} may "
+            "at once: they were left alone.",
+            f"if they are really gone: hub reconcile {flow} --repair --allow-deletes {counts['refused']}",
+        )
     if not wrong:
-        output.good("Both sides say the same.")
+        output.good(
+            "Both sides say the same." if not counts["owed"] else "Nothing is wrong that the ledger does not know."
+        )
     elif found["repaired"]:
-        output.good(f"{output.counted(wrong, 'record')} made due again.")
+        output.good(f"{output.counted(wrong - counts['refused'], 'record')} made due again.")
     else:
         output.warn(
             f"{output.counted(wrong, 'record')} to mend.", f"`hub reconcile {flow} --repair` makes them due again"

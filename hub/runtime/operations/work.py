@@ -50,6 +50,12 @@ class LinkParams(Act):
 class ReconcileParams(Act):
     flow: str = Field(description="The flow's name.")
     repair: bool = Field(default=False, description="Make what is missing or different due again.")
+    allow_deletes: int | None = Field(
+        default=None,
+        ge=0,
+        description="So many records may have vanished from either side; else the flow's `delete_share`.",
+    )
+    restart: bool = Field(default=False, description="Begin anew, although an earlier one was broken off.")
 
 
 class Synced(Result):
@@ -90,10 +96,13 @@ class Linked(Result):
 
 
 class Reconciled(Result):
-    """The books of both sides. `findings` are samples; personal values are masked."""
+    """The books of both sides. `findings` are samples; personal values are masked. `resumed`: it went on where an
+    earlier one was broken off.
+    """
 
     flow: str
     repaired: bool
+    resumed: bool
     counts: dict[str, int]
     findings: list[dict[str, Any]]
 
@@ -162,11 +171,23 @@ async def _link(call: Call, params: LinkParams) -> Linked:
 async def _reconcile(call: Call, params: ReconcileParams) -> Reconciled:
     engine = await call.hub.working(params.flow)
     async with call.hub.reading(params.flow):
-        report = await engine.reconcile(params.flow, repair=params.repair, progress=_Steps(call, "comparing"))
+        report = await engine.reconcile(
+            params.flow,
+            repair=params.repair,
+            allow_deletes=params.allow_deletes,
+            restart=params.restart,
+            progress=_Steps(call, "comparing"),
+        )
     call.hub.signals.wake(params.flow)
     schema = engine.flow(params.flow).target_schema
     findings = [{**asdict(one), "fields": masked(one.fields, schema)} for one in report.findings]
-    return Reconciled(flow=report.flow, repaired=report.repaired, counts=_numbers(report), findings=findings)
+    return Reconciled(
+        flow=report.flow,
+        repaired=report.repaired,
+        resumed=report.resumed,
+        counts=report.counts(),
+        findings=findings,
+    )
 
 
 def moment(call: Call, flow: str, text: str | None) -> int | None:

@@ -109,3 +109,30 @@ def test_the_ready_made_mappings_pass_their_tests(here: Path, capsys: pytest.Cap
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert report["ok"] is True
     assert all(report["mappings"].values())
+
+
+def test_mappings_are_named_one_by_one_or_by_their_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["init", "shop"]) == 0
+    monkeypatch.chdir(here / "shop")
+    (here / "shop" / "mappings" / "notes.yaml").write_text("just: notes\n", encoding="utf-8")
+    capsys.readouterr()
+    assert main.run(["mapping", "test", "mappings", "--json"]) == 0
+    folder = json.loads(capsys.readouterr().out)["mappings"]
+    assert sorted(folder) == sorted(f"mappings/{file.name}" for file in Path("mappings").glob("[!n]*.yaml"))
+    assert main.run(["mapping", "test", "mappings/products.yaml", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)["mappings"]
+    assert one == {"mappings/products.yaml": folder["mappings/products.yaml"]}
+    (here / "shop" / "empty").mkdir()
+    assert main.run(["mapping", "test", "empty"]) == 2
+    assert "There are no mappings in the folder empty" in capsys.readouterr().err
+    assert main.run(["mapping", "invert", "mappings"]) == 2
+    assert "There are 6 mappings in mappings" in capsys.readouterr().err
+
+
+def test_init_says_where_a_simulator_sends_its_callbacks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["init", "shop"]) == 0
+    told = capsys.readouterr().out
+    assert "hub sim fxiaoke --port 9001 --callback http://127.0.0.1:8300/hooks/crm &" in told
+    assert "hub sim kingdee --port 9002 &" in told

@@ -14,7 +14,7 @@ from hub.connector.http import BadAnswer, Http, TransportFailure, exact_json, re
 from hub.connector.kit import Kit
 from hub.connector.turns import for_flow, for_person
 from hub.domain.clock import ManualClock
-from hub.domain.errors import QuotaSpent, VendorError
+from hub.domain.errors import InvalidInput, QuotaSpent, VendorError
 from hub.domain.outcome import OutcomeKind
 
 BASE = "http://erp.test"
@@ -40,6 +40,14 @@ async def http(waits: Waits) -> AsyncIterator[Http]:
     client = Http(
         BASE, clock=ManualClock(), logger=logging.getLogger("test"), sleep=waits, secrets=["p/ss wörd"], max_body=1000
     )
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def near(waits: Waits) -> AsyncIterator[Http]:
+    """Of a system on this machine, which may name other addresses here."""
+    client = Http("http://127.0.0.1", clock=ManualClock(), logger=logging.getLogger("test"), sleep=waits)
     yield client
     await client.aclose()
 
@@ -89,9 +97,9 @@ async def test_a_failure_says_whether_the_request_had_left(http: Http, raised: E
     assert route.call_count == 1
 
 
-async def test_a_refused_connection_never_left(http: Http) -> None:
+async def test_a_refused_connection_never_left(near: Http) -> None:
     with pytest.raises(TransportFailure) as caught:
-        await http.send("POST", "http://127.0.0.1:9/save", json={})
+        await near.send("POST", "http://127.0.0.1:9/save", json={})
     assert not caught.value.sent
 
 
@@ -119,17 +127,17 @@ async def listening(
     await asyncio.gather(*talks, return_exceptions=True)
 
 
-async def test_a_server_that_accepts_and_is_silent_has_the_request(http: Http) -> None:
+async def test_a_server_that_accepts_and_is_silent_has_the_request(near: Http) -> None:
     async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
     async with listening(silent) as url:
         with pytest.raises(TransportFailure) as caught:
-            await http.send("POST", f"{url}/save", json={}, timeout=0.1)
+            await near.send("POST", f"{url}/save", json={}, timeout=0.1)
     assert caught.value.sent
 
 
-async def test_an_answer_that_trickles_ends_at_the_time_out(http: Http) -> None:
+async def test_an_answer_that_trickles_ends_at_the_time_out(near: Http) -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n")
@@ -140,7 +148,7 @@ async def test_an_answer_that_trickles_ends_at_the_time_out(http: Http) -> None:
 
     async with listening(trickle) as url:
         with pytest.raises(TransportFailure, match=r"no answer within 0\.2 s") as caught:
-            await http.send("GET", f"{url}/", timeout=0.2)
+            await near.send("GET", f"{url}/", timeout=0.2)
     assert caught.value.sent
 
 
@@ -298,3 +306,39 @@ async def test_who_waits_for_a_connection_goes_by_standing_and_not_for_ever() ->
     await asyncio.gather(*tasks)
     assert order == ["/first", "/high", "/low"]
     await http.aclose()
+
+
+async def test_a_redirect_is_an_answer_and_is_followed_nowhere(http: Http) -> None:
+    with respx.mock(assert_all_called=False) as net:
+        net.get(f"{BASE}/page").respond(302, headers={"Location": "http://169.254.169.254/latest/meta-data"})
+        elsewhere = net.route(host="169.254.169.254").respond(200)
+        assert (await http.send("GET", "page")).status == 302
+        assert (await http.read("GET", "page")).status == 302
+        async with http.stream("GET", "page") as streamed:
+            assert streamed.status == 302
+        assert not elsewhere.called
+
+
+async def test_an_address_in_data_is_looked_at_before_it_is_called(waits: Waits) -> None:
+    own = Http(
+        "https://1.1.1.1", clock=ManualClock(), logger=logging.getLogger("test"), sleep=waits, headers={"X-Key": "ours"}
+    )
+    with respx.mock(assert_all_called=False) as net:
+        inside = net.route(host__regex=r"^(127|10|169)\.").respond(200)
+        outside = net.route(host="8.8.8.8").respond(200)
+        home = net.route(host="1.1.1.1").respond(200)
+        for address in ("http://127.0.0.1:8300/api", "http://10.0.0.5/", "http://169.254.169.254/"):
+            with pytest.raises(InvalidInput):
+                await own.send("POST", address, json={})
+            with pytest.raises(InvalidInput):
+                async with own.stream("GET", address):
+                    pass
+        assert not inside.called
+        await own.send("GET", "https://8.8.8.8/file")
+        async with own.stream("GET", "https://8.8.8.8/file", headers={"X-Sign": "theirs"}):
+            pass
+        await own.send("GET", "https://1.1.1.1/page/2")
+    assert ["x-key" in call.request.headers for call in outside.calls] == [False, False]
+    assert outside.calls[1].request.headers["x-sign"] == "theirs"
+    assert home.calls[0].request.headers["x-key"] == "ours"
+    await own.aclose()

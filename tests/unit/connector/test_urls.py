@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.connector.urls import require_reachable_address, require_web_address
+from hub.connector.urls import require_foreign_address, require_reachable_address, require_web_address
 from hub.domain.errors import InvalidInput, Unreachable
 
 
@@ -71,3 +71,39 @@ async def test_a_name_is_judged_by_where_it_leads(monkeypatch: pytest.MonkeyPatc
         await require_reachable_address("http://evil.test")
     with pytest.raises(Unreachable):
         await require_reachable_address("http://nowhere.test")
+
+
+@pytest.fixture
+async def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server: public.test is outside, everything else inside."""
+    import asyncio
+
+    async def lookup(host: str, *_: object, **__: object) -> list[object]:
+        known = {"public.test": "8.8.8.8", "cloud.test": "1.1.1.1", "mapped.test": "::ffff:10.0.0.7"}
+        return [(2, 1, 6, "", (known.get(host, host if host[0].isdigit() else "10.0.0.5"), 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+
+
+@pytest.mark.parametrize(
+    ("url", "of", "allowed"),
+    [
+        ("https://public.test/file", "https://cloud.test", True),
+        ("https://public.test/file", "http://erp.inside", True),
+        ("http://erp.inside/file", "https://cloud.test", False),
+        ("http://127.0.0.1:8300/api/v1", "https://cloud.test", False),
+        ("http://mapped.test/file", "https://cloud.test", False),
+        ("http://files.inside/file", "http://erp.inside", True),
+        ("http://127.0.0.1:9002/file", "http://127.0.0.1:9001", True),
+        ("http://169.254.169.254/latest", "http://127.0.0.1:9001", False),
+        ("file:///etc/passwd", "https://cloud.test", False),
+    ],
+)
+async def test_an_address_in_data_leads_no_cloud_into_the_companys_network(
+    names: None, url: str, of: str, allowed: bool
+) -> None:
+    if allowed:
+        assert await require_foreign_address(url, of=of) == url
+    else:
+        with pytest.raises(InvalidInput):
+            await require_foreign_address(url, of=of)
