@@ -176,4 +176,5 @@ async def test_a_lease_of_a_doubt_that_nobody_looked_into_keeps_its_intent(
     clock.advance(901)
     [claimed] = await claims.claim(store, "customers", limit=5, lease=60, holder="me")
     assert claimed.state == "doubt"
-    assert claimed.intent is not None
+    async with store.read() as conn:
+        assert await claims.intents(conn, [claimed.id])
