@@ -143,5 +143,8 @@ async def _others(flow: Flow, pairs: Sequence[Pair]) -> None:
             rows = task.sent.rows.setdefault(table, {})
             rows.update({key: RowWrite(key, row_id, {}) for key, row_id in paired.items()})
     for work, task in pairs:
-        if work.open:
+        if work.open and task.intent is not None:
+            write = task.intent.write
+            task.doubt = task.doubt | frozenset(write.fields) | frozenset(write.rows)
+            task.unfinished = bool(write.steps)
             task.intent = None
