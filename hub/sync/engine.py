@@ -156,6 +156,8 @@ class Engine:
         if now - self._looked.get(flow.name, -_LOOK_EVERY) >= _LOOK_EVERY:
             self._looked[flow.name] = now
             await claims.release_expired(self.store, flow.name)
+            if flow.mapping.write_back:
+                await claims.release_expired(self.store, flow.name + write_back.SUFFIX)
 
     def _limit(self, flow: Flow) -> int:
         if flow.target.breaker.state is not BreakerState.CLOSED:
