@@ -19,11 +19,11 @@ from hub.store.engine import Store
 from hub.store.identities import IdentityTaken
 from hub.sync import write_back
 from hub.sync.changes import applied
-from hub.sync.deliver import STUMBLED
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow, OnGone
 from hub.sync.gather import related_ids
 from hub.sync.payload import Payload
+from hub.sync.stumble import STUMBLED
 from hub.sync.work import Sent, Task, Verdict, Work
 
 _RANK = (
