@@ -115,11 +115,11 @@ class Resolver:
             assert target is not None
             write = Write(Op.DELETE, target.record_id, options=self._options())
             if policy.kind == "do":
-                write = Write(Op.OPERATION, target.record_id, operation=policy.operation, options=self._options())
+                write = Write(Op.OPERATION, target.record_id, operation=policy.do[0], options=self._options())
             elif setter is not None:
                 fields = self._last_words(work, setter)
                 write = Write(Op.UPDATE, target.record_id, fields, steps=self._mapping.steps, options=self._options())
-            task.intent = self._intent(work, task, write, ())
+            task.intent = self._intent(work, task, write, policy.do)
             task.intent.leaving = rule
 
     def _last_words(self, work: Work, setter: CompiledMapping) -> Fields:

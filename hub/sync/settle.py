@@ -242,7 +242,7 @@ class Settler:
         fresh = write.op is Op.CREATE
         sent = applied(base, write.fields, write.rows, outcome.rows, fresh=fresh)
         sent.left = intent.leaving is not None
-        if whole and intent.actions:
+        if whole and intent.actions and intent.leaving is None:
             sent.actions = list(intent.actions)
         task.doubt = task.doubt - set(write.fields) - set(write.rows)
         task.new_sent = sent
