@@ -38,6 +38,8 @@ log = logging.getLogger("hub.project")
 
 SchemaKey = tuple[str, str]
 
+_PATIENCE = 30.0  # seconds that a description may take
+
 
 class Project:
     """What `hub.yaml` speaks of, come alive. Closing it closes the connectors that were opened."""
@@ -106,12 +108,17 @@ class Project:
     async def _describe(self, system: str, object: str) -> ObjectSchema:
         connector = self.connector(system)
         try:
-            schema = await connector.describe(object)
-        except (Unreachable, VendorError, CredentialsRefused) as error:
+            # All flows wait for this when the hub starts, also those that have nothing to do with a system that hangs.
+            async with asyncio.timeout(_PATIENCE):
+                schema = await connector.describe(object)
+        except (Unreachable, VendorError, CredentialsRefused, TimeoutError) as error:
             found = await self._snapshots.find(system, object) or _of_catalogue(connector, object)
+            why = error.message if isinstance(error, HubError) else f"no answer within {_PATIENCE:g} s"
             if found is None:
-                raise
-            log.warning("%s can't be asked for its %s: %s; the %s is used", system, object, error.message, found.origin)
+                if isinstance(error, HubError):
+                    raise
+                raise Unreachable(f"{system} can't be asked for its {object}: {why}.") from None
+            log.warning("%s can't be asked for its %s: %s; the %s is used", system, object, why, found.origin)
             return found
         if schema.origin == "live":
             if await self._snapshots.keep(system, schema):

@@ -76,9 +76,9 @@ class Engine:
         """Capture these source records as they are now."""
         return await Reader(self.store, self.flow(flow)).capture_records(ids, cause=cause)
 
-    async def fetch_hints(self, limit: int = 500) -> int:
-        """Turn due webhook hints into captures; returns how many there were."""
-        return await fetch_hints(self.store, list(self.flows.values()), limit)
+    async def fetch_hints(self, limit: int = 500, *, system: str | None = None) -> int:
+        """Turn due webhook hints (of one system) into captures; returns how many there were."""
+        return await fetch_hints(self.store, list(self.flows.values()), limit, system)
 
     # ---- delivering ----------------------------------------------------------------------------------------------
 
