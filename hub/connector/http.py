@@ -160,6 +160,10 @@ class Streamed:
         return Response(self.status, self.headers, body, self._asked, now, self.where, self._http.redact)
 
 
+def _origin(url: httpx.URL) -> tuple[str, bytes]:
+    return url.scheme, url.netloc
+
+
 def exact_json(body: bytes | str) -> Any:
     """JSON without binary fractions: a number with a point or an exponent stays the text that it was written as."""
     return stdlib_json.loads(body, parse_float=str, parse_constant=_no_constant)
@@ -206,6 +210,7 @@ class Http:
         self._max_body = max_body
         _quiet_wire_logs()
         self._base = httpx.URL(base_url)
+        self._trusted = {_origin(self._base)}
         self._proxied = proxy is not None
         self._own_headers = frozenset(name.lower() for name in headers or ())
         self._client = httpx.AsyncClient(
@@ -226,6 +231,10 @@ class Http:
                 max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4.0
             ),
         )
+
+    def trust(self, url: str) -> None:
+        """This address is of the same system by its owner's word: by a setting, and not by what came in data."""
+        self._trusted.add(_origin(httpx.URL(url)))
 
     def hide(self, *secrets: str) -> None:
         """Learn secrets that came later, such as tokens."""
@@ -300,7 +309,7 @@ class Http:
             url = httpx.URL(path)
         except httpx.InvalidURL:
             return False  # told when the request is built
-        if not url.is_absolute_url or (url.scheme, url.netloc) == (self._base.scheme, self._base.netloc):
+        if not url.is_absolute_url or _origin(url) in self._trusted:
             return False
         if self._proxied:  # where a name leads is the proxy's to say
             require_web_address(path)

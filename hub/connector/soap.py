@@ -111,6 +111,8 @@ class Soap:
         except (KeyError, StopIteration) as error:
             raise InvalidInput(f"the WSDL has no service or port {service or ''} {port or ''}".rstrip()) from error
         self._binding = chosen.binding
+        if address is not None:
+            http.trust(address)
         self._address = address or chosen.binding_options["address"]
         self._http = http
 

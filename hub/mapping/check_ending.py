@@ -71,8 +71,8 @@ class _Ending:
         place, schema = leaving.place, self.target
         if place is None:
             return
-        if leaving.operation is not None:
-            self.operation(leaving.operation, place)
+        for operation in leaving.do:
+            self.operation(operation, place)
         if leaving.kind == "delete" and schema is not None and not schema.capabilities.delete:
             self.report.error(place, f"{schema.name} can't be deleted by the hub", "capability")
         for rule in leaving.set.values():

@@ -284,7 +284,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     ),
     "leaving": (
         Form("set", "map:rule", "Write these fields.", "{FStatus: {const: B}}"),
-        Form("do", "text", "Do this operation.", "Cancel"),
+        Form("do", "one_or_list:text", "Do the first of these that the target's state allows.", "[Cancel, CloseBill]"),
     ),
     "split": (
         Form("rows", "path", "The rows that are split.", "lines", required=True),

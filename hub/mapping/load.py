@@ -237,7 +237,10 @@ class _MappingReader(ValueReader):
         if len(given) != 1:
             self.wrong(f"{what} takes one of `set` and `do`.", node.place, rule="form")
         if "do" in given:
-            return Leaving("do", node.place, operation=self.text(given["do"], f"`do` of {what}"))
+            do = self.texts(given["do"], f"`do` of {what}")
+            if not do:
+                self.wrong(f"`do` of {what} names no operation.", given["do"].place, "for example `do: Cancel`")
+            return Leaving("do", node.place, do=do)
         return Leaving("set", node.place, set=self.rules(given.get("set"), f"`set` of {what}"))
 
     def _split(self, node: Node | None) -> Split | None:

@@ -324,12 +324,14 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What happens to the target of a record that left or was deleted: `ignore`, `delete`, `set` or `do`."""
+    """What happens to the target of a record that left or was deleted: `ignore`, `delete`, `set` or `do` (the first of
+    these that the target's state allows).
+    """
 
     kind: str
     place: Place | None = None
     set: Mapping[str, FieldRule] = field(default_factory=dict)
-    operation: str | None = None
+    do: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

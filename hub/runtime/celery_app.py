@@ -169,7 +169,7 @@ def run_worker(config: Config, ready: Callable[[], None]) -> None:
         ready()
         # Logging is ours: with a receiver here, Celery leaves it alone.
         signals.setup_logging.connect(_leave_logging, weak=False)
-        # A name of its own: two workers of one machine would claim one queue for `celery inspect`, and RabbitMQ refuses.
+        # A name of its own: two of one name would claim one queue for `celery inspect`, and RabbitMQ refuses that.
         name = f"hub-{secrets.token_hex(4)}@{socket.gethostname()}"
         worker = app.Worker(
             hostname=name, pool="solo", quiet=True, without_mingle=True, without_gossip=True, loglevel="WARNING"

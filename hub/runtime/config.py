@@ -20,6 +20,7 @@ from hub.runtime.secrets import Secrets, environment
 from hub.runtime.settings import (
     TOP,
     ApiSettings,
+    BudgetSettings,
     FleetSettings,
     FlowSettings,
     InboxesSettings,
@@ -77,6 +78,7 @@ class Config:
     params: Mapping[str, Any]
     retention: RetentionSettings
     names: Names = field(default_factory=Names)
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
     run: RunSettings = field(default_factory=RunSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     inbox_from: Sequence[IngressSettings] = ()
@@ -179,6 +181,7 @@ class _Reader:
         store = self._section(StoreSettings, node, "store")
         api = self._section(ApiSettings, node, "api")
         retention = self._section(RetentionSettings, node, "retention")
+        budgets = self._section(BudgetSettings, node, "budgets")
         run = self._section(RunSettings, node, "run")
         fleet = self._section(FleetSettings, node, "fleet")
         inboxes = self._inboxes(node)
@@ -190,6 +193,8 @@ class _Reader:
         names = read_names(node.at("names"), node.at("systems"), self._problems)
         if store is None or api is None or retention is None or run is None or fleet is None or inboxes is None:
             return None
+        if budgets is None:
+            return None
         return Config(
             folder=self._file.parent,
             file=self._file,
@@ -200,6 +205,7 @@ class _Reader:
             params=params,
             retention=retention,
             names=names,
+            budgets=budgets,
             run=run,
             fleet=fleet,
             inbox_from=tuple(inboxes.inbox_from),

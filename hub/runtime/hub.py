@@ -46,7 +46,7 @@ class Hub:
         store = await Store.open(config.store_url, clock=clock or SystemClock())
         try:
             # The store's clock for all: on PostgreSQL it is the database's, whatever machine this is.
-            project = Project(config, installed, clock=store.clock, snapshots=StoredSnapshots(store))
+            project = Project(config, installed, clock=store.clock, snapshots=StoredSnapshots(store), store=store)
             try:
                 yield cls(config, store, project)
             finally:

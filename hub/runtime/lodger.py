@@ -71,8 +71,6 @@ class Lodger:
     def _run(self) -> None:
         try:
             asyncio.run(self._live())
-        except Exception:
-            log.exception("the hub in this process ended in a way that it does not know")
         finally:
             self._decided.set()
 
@@ -89,8 +87,12 @@ class Lodger:
                     await self._work(hub, self._stopping)
             except HubError as error:
                 self._failure = self._failure or error
-                self._decided.set()
                 log.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")  # noqa: TRY400
+            except Exception as error:
+                mistake = f"The hub in this worker ended by a mistake inside it ({type(error).__name__})."
+                self._failure = self._failure or HubError(mistake, hint="please report what stands in the log")
+                log.exception("the hub in this worker ended in a way that it does not know")
+            self._decided.set()
             try:
                 await asyncio.wait_for(self._stopping.wait(), pause)
             except TimeoutError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hub.connector.breaker import Breaker
 from hub.connector.contract import Catalogued, Connector
 from hub.connector.kit import Kit
+from hub.connector.limits import Usage
 from hub.domain.clock import Clock, SystemClock
 from hub.domain.errors import CredentialsRefused, HubError, InvalidInput, NotFound, Problem, Unreachable, VendorError
 from hub.domain.schema import ObjectSchema
@@ -24,8 +25,10 @@ from hub.runtime.aliases import unused
 from hub.runtime.config import Config, FlowConfig
 from hub.runtime.connectors import Installed
 from hub.runtime.offline import offline_kit
+from hub.runtime.shared import Shared
 from hub.runtime.snapshots import NoSnapshots, Snapshots
 from hub.runtime.units import instant, zone
+from hub.store.engine import Store
 from hub.sync.flow import Flow, OnAdopt, Policy, System
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("hub.project")
 
 SchemaKey = tuple[str, str]
+
+_PATIENCE = 30.0  # seconds that a description may take
 
 
 class Project:
@@ -47,9 +52,11 @@ class Project:
         clock: Clock | None = None,
         snapshots: Snapshots | None = None,
         offline: bool = False,
+        store: Store | None = None,
     ) -> None:
         self.config = config
         self.clock = clock or SystemClock()
+        self._shared = Shared(store, config) if store is not None else None
         self._installed = installed or Installed.here()
         self._snapshots = snapshots or NoSnapshots()
         self._offline = offline
@@ -67,9 +74,25 @@ class Project:
                 known = self.config.systems
                 raise NotFound(f"There is no system `{name}`.", hint=nearest(name, known))
             build: Any = self._installed.connector(chosen.connector)
-            kit = offline_kit(name, self.clock) if self._offline else Kit.local(name, clock=self.clock)
-            self._systems[name] = System(name, build(chosen.settings, kit), Breaker(self.clock))
+            breaker = Breaker(self.clock)
+            if self._offline:
+                kit = offline_kit(name, self.clock)
+            elif self._shared is not None:
+                kit = self._shared.kit(name, chosen.connector, breaker)
+            else:
+                kit = Kit.local(name, clock=self.clock, breaker=breaker)
+            self._systems[name] = System(name, build(chosen.settings, kit), breaker)
         return self._systems[name]
+
+    @property
+    def opened(self) -> dict[str, System]:
+        """The systems that were used so far, by name."""
+        return dict(self._systems)
+
+    async def usage(self, name: str) -> list[Usage]:
+        """How much of each of a system's quotas is used."""
+        self.system(name)
+        return await self._shared.usage(name) if self._shared is not None else []
 
     def connector(self, name: str) -> Connector:
         connector: Connector = self.system(name).connector
@@ -85,12 +108,17 @@ class Project:
     async def _describe(self, system: str, object: str) -> ObjectSchema:
         connector = self.connector(system)
         try:
-            schema = await connector.describe(object)
-        except (Unreachable, VendorError, CredentialsRefused) as error:
+            # All flows wait for this when the hub starts, also those that have nothing to do with a system that hangs.
+            async with asyncio.timeout(_PATIENCE):
+                schema = await connector.describe(object)
+        except (Unreachable, VendorError, CredentialsRefused, TimeoutError) as error:
             found = await self._snapshots.find(system, object) or _of_catalogue(connector, object)
+            why = error.message if isinstance(error, HubError) else f"no answer within {_PATIENCE:g} s"
             if found is None:
-                raise
-            log.warning("%s can't be asked for its %s: %s; the %s is used", system, object, error.message, found.origin)
+                if isinstance(error, HubError):
+                    raise
+                raise Unreachable(f"{system} can't be asked for its {object}: {why}.") from None
+            log.warning("%s can't be asked for its %s: %s; the %s is used", system, object, why, found.origin)
             return found
         if schema.origin == "live":
             if await self._snapshots.keep(system, schema):
@@ -215,6 +243,8 @@ class Project:
         """Close every connector that was opened."""
         opened, self._systems = list(self._systems.values()), {}
         await asyncio.gather(*(system.connector.aclose() for system in opened))
+        if self._shared is not None:
+            await self._shared.aclose()
 
 
 def _of_catalogue(connector: Connector, object: str) -> ObjectSchema | None:

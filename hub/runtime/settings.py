@@ -40,6 +40,18 @@ class StoreSettings(Section):
         default=SecretStr("sqlite:///hub.db"),
         description="Where the hub keeps its own data: `sqlite:///hub.db` (beside hub.yaml) or `postgresql://…`.",
     )
+    key: SecretStr | None = Field(
+        default=None,
+        description="Key that seals log-ins, so that processes may share them through the store: `${env:HUB_KEY}`. "
+        "None: every process logs in for itself.",
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("a key has at least 32 characters; make one with `openssl rand -hex 32`")
+        return value
 
 
 class TokenSettings(Section):
@@ -148,6 +160,17 @@ class FlowSettings(Section):
         return self
 
 
+class BudgetSettings(Section):
+    """How the hub shares vendors' call quotas with people."""
+
+    reserve: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.9,
+        description="Share of every day's or month's quota that flows leave to people: 0.05 is a twentieth.",
+    )
+
+
 class RetentionSettings(Section):
     """How long the hub keeps what it no longer needs for its work."""
 
@@ -221,4 +244,4 @@ class InboxesSettings(Section):
         return self
 
 
-TOP = ("store", "api", "systems", "params", "names", "flows", "retention", "run", "fleet", "inbox_from")
+TOP = ("store", "api", "systems", "params", "names", "flows", "retention", "budgets", "run", "fleet", "inbox_from")

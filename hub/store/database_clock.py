@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.domain.clock import Clock
 
 _EVERY = 30.0  # seconds between two looks at the database's clock
-_SLOWEST = 0.25  # seconds that an answer may take; a slower one tells the time less well than what we know
 
 _NOW = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)")
 
@@ -40,9 +39,12 @@ class DatabaseClock:
         return self._behind is None or self._local.monotonic() - self._asked >= _EVERY
 
     async def look(self, conn: AsyncConnection) -> None:
-        """Ask the database for its time on this connection."""
+        """Ask the database for its time on this connection.
+
+        It told it at some instant between our question and its answer. As long as what we believed fits that, it
+        stays: time must not go back and forth with how long an answer takes.
+        """
         self._asked = asked = self._local.monotonic()
         theirs = float((await conn.execute(_NOW)).scalar_one())
-        answered = self._local.monotonic()
-        if self._behind is None or answered - asked <= _SLOWEST:
-            self._behind = theirs - (asked + answered) / 2 * 1000
+        least, most = theirs - self._local.monotonic() * 1000, theirs - asked * 1000
+        self._behind = (least + most) / 2 if self._behind is None else min(max(self._behind, least), most)

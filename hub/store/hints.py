@@ -49,11 +49,16 @@ async def put(store: Store, conn: AsyncConnection, records: Iterable[tuple[str, 
     return len(rows)
 
 
-async def take(store: Store, *, limit: int, lease: float = 60.0) -> list[Hint]:
-    """Up to `limit` due hints, the longest due first; should their taker die, due again after `lease` seconds."""
+async def take(store: Store, *, limit: int, lease: float = 60.0, system: str | None = None) -> list[Hint]:
+    """Up to `limit` due hints (of one system), the longest due first.
+
+    Should their taker die, they are due again after `lease` seconds.
+    """
     now = store.clock.now()
     columns = (*(hint.c[name] for name in _KEY), hint.c.stored, hint.c.revision, hint.c.attempts, hint.c.error)
     statement = select(*columns).where(hint.c.due <= now).order_by(hint.c.due).limit(limit)
+    if system is not None:
+        statement = statement.where(hint.c.system == system)
     async with store.begin() as conn:
         rows = (await conn.execute(statement.with_for_update(skip_locked=True))).all()
         taken = [Hint(*row) for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import orjson
@@ -17,13 +16,10 @@ from hub.store.engine import Store
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow, System
 from hub.sync.locate import key_text, usable
+from hub.sync.stumble import STUMBLED, told
 from hub.sync.work import Task, Verdict, Work
 
-log = logging.getLogger("hub.engine")
-
 Pair = tuple[Work, Task]
-
-STUMBLED = "mistake"  # the reason of what a connector raised over instead of reporting it
 
 _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 
@@ -199,8 +195,7 @@ async def send(system: System, object_name: str, writes: Sequence[Write]) -> lis
     except HubError as error:
         outcomes = [Outcome(OutcomeKind.UNKNOWN, failure=Failure(str(error))) for _ in writes]
     except Exception as error:  # whose record it was can't be told: each goes alone when it is sent again
-        log.exception("%s stumbled over a write of %s", system.name, object_name)
-        text = f"a mistake in the connector ({type(error).__name__}: {str(error)[:200]}); the log has the details"
+        text = told(error, f"{system.name} stumbled over a write of {object_name}")
         return [Outcome(OutcomeKind.UNKNOWN, failure=Failure(text, code=STUMBLED)) for _ in writes]
     if len(outcomes) != len(writes):
         text = f"{system.name} answered {len(outcomes)} outcomes for {len(writes)} writes"

@@ -15,7 +15,7 @@ from hub.domain.delivery import State
 from hub.domain.errors import HubError, NotFound
 from hub.store import claims
 from hub.store.engine import Store
-from hub.sync import lease, link, reconcile, write_back
+from hub.sync import lease, link, reconcile, stumble, write_back
 from hub.sync.deliver import Pair, commit_intents, deliver
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
@@ -32,7 +32,7 @@ from hub.sync.work import Verdict, Work
 log = logging.getLogger("hub.engine")
 
 _AT_ONCE = 2  # batches of a flow under way in one process
-_STUMBLED = 900.0  # seconds until a write in doubt is looked into again after the hub stumbled over it
+_AFTER_MISTAKE = 900.0  # seconds until a write in doubt is looked into again after the hub stumbled over it
 _LOOK_EVERY = 5.0  # seconds between two looks after expired leases
 _PER_CALL = 20  # calls of a connector that one claim may fill, so that a lease never covers hours
 
@@ -79,9 +79,9 @@ class Engine:
         """Capture these source records as they are now."""
         return await Reader(self.store, self.flow(flow)).capture_records(ids, cause=cause)
 
-    async def fetch_hints(self, limit: int = 500) -> int:
-        """Turn due webhook hints into captures; returns how many there were."""
-        return await fetch_hints(self.store, list(self.flows.values()), limit)
+    async def fetch_hints(self, limit: int = 500, *, system: str | None = None) -> int:
+        """Turn due webhook hints (of one system) into captures; returns how many there were."""
+        return await fetch_hints(self.store, list(self.flows.values()), limit, system)
 
     # ---- delivering ----------------------------------------------------------------------------------------------
 
@@ -208,8 +208,8 @@ class Engine:
             raise
         except Exception as error:
             if len(claimed) == 1:
-                log.exception("flow %s: record %s can't be worked on", flow.name, claimed[0].source_id)
-                return [_set_aside(claimed[0], error)]
+                what = f"flow {flow.name}: record {claimed[0].source_id} can't be worked on"
+                return [_set_aside(claimed[0], stumble.told(error, what))]
             middle = len(claimed) // 2
             return [*await self._ready(flow, claimed[:middle]), *await self._ready(flow, claimed[middle:])]
         return works
@@ -271,12 +271,11 @@ def _handed_back(work: Work, error: HubError) -> Verdict:
     return Verdict(State.PENDING, "not_reached", str(error), delay=30.0)
 
 
-def _set_aside(claimed: claims.Claimed, error: Exception) -> Work:
+def _set_aside(claimed: claims.Claimed, text: str) -> Work:
     """A record that is poison to us: dead, unless a write of it is in doubt, which a person then has to look into."""
     work = Work(claimed, title=claimed.title, revision=claimed.revision)
-    text = f"a mistake in the hub or a connector ({type(error).__name__}: {str(error)[:200]}); the log has the details"
     if claimed.state == State.DOUBT:
-        work.verdict = Verdict(State.DOUBT, "mistake", text, delay=_STUMBLED, untouched=True)
+        work.verdict = Verdict(State.DOUBT, stumble.STUMBLED, text, delay=_AFTER_MISTAKE, untouched=True)
     else:
-        work.verdict = Verdict(State.DEAD, "mistake", text)
+        work.verdict = Verdict(State.DEAD, stumble.STUMBLED, text)
     return work

@@ -96,7 +96,7 @@ class Bookkeeper:
         fresh = write.op is Op.CREATE
         sent = applied(base, write.fields, write.rows, outcome.rows, fresh=fresh)
         sent.left = intent.leaving is not None
-        if whole and intent.actions:
+        if whole and intent.actions and intent.leaving is None:
             sent.actions = list(intent.actions)
         if task.doubt:
             task.doubt = task.doubt - set(write.fields) - set(write.rows)

@@ -145,5 +145,7 @@ async def _others(flow: Flow, pairs: Sequence[Pair]) -> None:
     for work, task in pairs:
         if work.open and task.intent is not None:
             # Compared with `sent` alone, a source that went back to its old value would have nothing to write.
-            task.doubt |= frozenset(task.intent.write.fields) | frozenset(task.intent.write.rows)
+            write = task.intent.write
+            task.doubt = task.doubt | frozenset(write.fields) | frozenset(write.rows)
+            task.unfinished = bool(write.steps)
             task.intent = None

@@ -18,6 +18,7 @@ from hub.sync.capture import Captured, Seen, capture
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.payload import of
+from hub.sync.stumble import told
 
 LIVE, BULK = 0, 1
 
@@ -325,30 +326,47 @@ def _books(report: RunReport) -> str:
     return orjson.dumps(counts).decode()
 
 
-async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500) -> int:
-    """Turn due hints into captures: one fetch for all hints of a record, for every flow that reads it.
+async def fetch_hints(store: Store, all_flows: Sequence[Flow], limit: int = 500, system: str | None = None) -> int:
+    """Turn due hints (of one system) into captures: one fetch for all hints of a record, for every flow that reads it.
 
     A fetch covers only the hints that were stored before it was asked: a hint whose revision moved meanwhile stays.
     What was fetched, the books of it and the hints that it answers are committed together: a webhook waits for two
     commits, not for five, before its delivery is due.
     """
-    taken = await hints.take(store, limit=limit)
+    taken = await hints.take(store, limit=limit, system=system)
     groups: dict[tuple[str, str], list[hints.Hint]] = {}
     if taken:
         failpoint("after-hints-taken")
     for one in taken:
         groups.setdefault((one.system, one.object), []).append(one)
-    for (system, object_name), group in groups.items():
+    for (source, object_name), group in groups.items():
         try:
-            reading = [flow for flow in all_flows if flow.source.name == system]
-            await _answer(store, reading, object_name, group)
-        except HubError as error:
-            async with store.begin() as conn:
-                await hints.postpone(store, conn, group, error=str(error))
+            reading = [flow for flow in all_flows if flow.source.name == source]
+            await _answer_all(store, reading, object_name, group)
         except asyncio.CancelledError:
             await hints.hand_back(store, taken)
             raise
     return len(taken)
+
+
+async def _answer_all(store: Store, reading: Sequence[Flow], object_name: str, group: Sequence[hints.Hint]) -> None:
+    """Answer these hints, or say why not and put them off. One record over which code stumbles keeps no other back."""
+    try:
+        await _answer(store, reading, object_name, group)
+    except HubError as error:
+        await _put_off(store, group, str(error))
+    except Exception as error:
+        if len(group) == 1:
+            await _put_off(store, group, told(error, f"{object_name} {group[0].record_id} can't be fetched"))
+            return
+        middle = len(group) // 2
+        for half in (group[:middle], group[middle:]):
+            await _answer_all(store, reading, object_name, half)
+
+
+async def _put_off(store: Store, group: Sequence[hints.Hint], error: str) -> None:
+    async with store.begin() as conn:
+        await hints.postpone(store, conn, group, error=error)
 
 
 async def _answer(store: Store, reading: Sequence[Flow], object_name: str, group: Sequence[hints.Hint]) -> None:

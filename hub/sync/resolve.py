@@ -115,11 +115,11 @@ class Resolver:
             assert target is not None
             write = Write(Op.DELETE, target.record_id, options=self._options())
             if policy.kind == "do":
-                write = Write(Op.OPERATION, target.record_id, operation=policy.operation, options=self._options())
+                write = Write(Op.OPERATION, target.record_id, operation=policy.do[0], options=self._options())
             elif setter is not None:
                 fields = self._last_words(work, setter)
                 write = Write(Op.UPDATE, target.record_id, fields, steps=self._mapping.steps, options=self._options())
-            task.intent = self._intent(work, task, write, ())
+            task.intent = self._intent(work, task, write, policy.do)
             task.intent.leaving = rule
 
     def _last_words(self, work: Work, setter: CompiledMapping) -> Fields:
@@ -299,7 +299,7 @@ class Resolver:
             if task.verdict is not None:
                 return
         actions = rendered.actions if list(rendered.actions) != task.sent.actions else ()
-        resume = not task.target.usable and bool(self._mapping.steps)
+        resume = (not task.target.usable or task.unfinished) and bool(self._mapping.steps)
         if not found and not actions and not resume:
             task.verdict = Verdict(State.UNCHANGED)
             return
@@ -376,6 +376,7 @@ class Resolver:
         for name in equal:
             if not any(name in group and not group.isdisjoint(kept) for group in together):
                 task.sent.fields[name] = found.fields.pop(name)
+                task.doubt = task.doubt - {name}
 
     def _append(self, current: Record, found: Difference) -> None:
         """`list: append`: what is there stays, in its order; what is ours and missing comes behind it."""

@@ -259,7 +259,9 @@ class Settler:
         entities = sorted({one[1] for one in wanted})
         await identities.lock_entities(conn, entities)
         await waits.put_waiting(conn, wanted)
-        there = await identities.usable_in(conn, entities, self._flow.target.name)
+        # An entity that has become part of another since it was looked up has no records any more: look it up again.
+        joined = set(entities) - (await identities.of_entities(conn, entities)).keys()
+        there = joined | await identities.usable_in(conn, entities, self._flow.target.name)
         began = min(work.began for work in works)
         changed = await waits.captured_since(conn, entities, began)
         return late | {

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from hub.domain.delivery import State
 from hub.domain.outcome import Outcome, OutcomeKind
 from hub.store.engine import Store
-from hub.sync.deliver import STUMBLED
 from hub.sync.flow import Flow, OnGone
+from hub.sync.stumble import STUMBLED
 from hub.sync.work import Task, Verdict, Work
 
 _RANK = {

@@ -152,6 +152,7 @@ class Task:
     sent: Sent = field(default_factory=Sent)
     seen: Fields | None = None
     doubt: frozenset[str] = frozenset()
+    unfinished: bool = False  # of a write in doubt the save may have gone through, and the steps after it not
     current: Record | None = None
     answer: GetKind | None = None
     adopted: Record | None = None

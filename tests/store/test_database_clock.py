@@ -60,6 +60,34 @@ async def test_a_tests_own_clock_is_left_alone(postgres_url: str) -> None:
     await store.close()
 
 
+class _Answer:
+    """A database that says what time it is after keeping us waiting."""
+
+    def __init__(self, local: ManualClock, waits: float, says: int) -> None:
+        self._local, self._waits, self._says = local, waits, says
+
+    async def execute(self, _: object) -> _Answer:
+        self._local.advance(self._waits)
+        return self
+
+    def scalar_one(self) -> int:
+        return self._says
+
+
+async def test_a_slow_answer_does_not_move_the_time_and_a_step_of_the_databases_clock_does() -> None:
+    local = ManualClock(0)
+    clock = DatabaseClock(local)
+    await clock.look(_Answer(local, 0.0, 5_000_000))  # type: ignore[arg-type]
+    assert clock.now() == 5_000_000
+    await clock.look(_Answer(local, 2.0, 5_001_900))  # type: ignore[arg-type]
+    assert clock.now() == 5_002_000
+    assert not clock.stale
+    local.advance(31)
+    assert clock.stale
+    await clock.look(_Answer(local, 0.0, 1_000_000))  # type: ignore[arg-type]
+    assert clock.now() == 1_000_000
+
+
 def test_until_the_database_has_spoken_the_machines_clock_counts() -> None:
     clock = DatabaseClock(ManualClock(5))
     assert (clock.now(), clock.stale) == (5, True)

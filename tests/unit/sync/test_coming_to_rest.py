@@ -7,10 +7,12 @@ from collections.abc import Collection
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hub.connector.contract import Write
 from hub.domain.clock import ManualClock
+from hub.domain.outcome import Failure, Outcome, OutcomeKind
 from hub.store import ledger, lookups
 from hub.store.engine import Store
-from tests.unit.sync.worlds import CUSTOMERS, World, make_world
+from tests.unit.sync.worlds import CUSTOMERS, ORDERS, World, make_world
 
 TAXED = (
     CUSTOMERS.replace("  Level: level\n", "  Level: {from: level, lookup: levels}\n")
@@ -84,3 +86,28 @@ async def test_a_flow_that_only_updates_rests_when_its_target_was_deleted(store:
     world.erp.put("Customer", customer, Credit="700")
     await world.run("told")
     assert (await state(world, "told", customer))[:2] == ("filtered", "create: never")
+
+
+@pytest.mark.parametrize("audited", [False, True])
+async def test_what_left_is_put_away_by_the_first_operation_that_its_state_allows(
+    store: Store, clock: ManualClock, audited: bool
+) -> None:
+    text = ORDERS + 'when: record.status != "withdrawn"\non_leave: {do: [Cancel, Close]}\n'
+    world = await make_world(store, clock, {"customers": CUSTOMERS, "orders": text})
+    world.crm.put("Account", "a1", name="name", tax_no="T1", status="normal")
+    world.crm.put("Order", "o1", name="SO-1", account_id="a1", amount="10", status="normal")
+    await world.run()
+
+    def refuse(object: str, write: Write) -> Outcome | None:
+        if audited and write.operation == "Cancel":
+            return Outcome(OutcomeKind.REJECTED, failure=Failure("it is audited"))
+        return None
+
+    world.erp.plan = refuse
+    world.crm.put("Order", "o1", status="withdrawn")
+    await world.run()
+    await world.run()
+    done = [one.op for one in world.erp.journal if one.object == "SalesOrder" and one.op in ("Cancel", "Close")]
+    assert done == (["Close"] if audited else ["Cancel"])
+    found, reason, _ = await state(world, "orders", "o1")
+    assert (found, reason) == ("filtered", 'when: record.status != "withdrawn"')
