@@ -126,13 +126,15 @@ async def capture(
     counts.same += len(records) - len(latest)
     if rows.changed and flow.source_schema.number_field is not None:
         await _identities(store, conn, flow, rows.changed, new=False)  # a number may have been given since
+    # As every waker does (see Settler._wait), and before any row of the ledger: who settles goes in this order too, and
+    # two who lock the same rows in another order would wait for each other.
+    await identities.lock_entities(conn, rows.entities)
     await deliveries.add(conn, rows.add)
     await deliveries.supersede(conn, rows.supersede, now)
     await deliveries.add_payloads(conn, rows.new_payloads)
     await deliveries.put_payloads(conn, rows.payloads)
     await deliveries.ask_again(conn, rows.unclear, now)
     if rows.entities:
-        await identities.lock_entities(conn, rows.entities)  # as every waker does: see Settler._wait
         await waits.wake_blocked(conn, rows.entities, now)
         await waits.wake_related(conn, rows.entities, now)
     return counts
