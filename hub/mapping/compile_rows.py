@@ -48,7 +48,12 @@ class FieldBuild(ValueBuild):
         code, name = self.code, self.code.bind(rule.name)
         if isinstance(expr.origin, RunningNumber):
             if scope.inner:
-                self.wrong(f"`{rule.name}`: a row can't have a running number.", expr.place, rule="number")
+                self.wrong(
+                    f"`{rule.name}`: a row can't have a running number: it is drawn for the record as a whole.",
+                    expr.place,
+                    "number the record, and let the target count its rows",
+                    rule="number",
+                )
             elif not self.collect:
                 with code.block("if not item.exists"):
                     code.line(f"numbers[{name}] = {code.bind(expr.origin.pattern)}")

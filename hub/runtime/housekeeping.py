@@ -7,11 +7,12 @@ import logging
 
 from hub.domain.errors import HubError
 from hub.runtime.hub import Hub
-from hub.store import deliveries, inbox, runs
+from hub.store import budgets, deliveries, inbox, runs
 
 log = logging.getLogger("hub.housekeeping")
 
 _EVERY = 3600.0  # seconds
+_BUDGETS = 70 * 86_400_000  # milliseconds: the longest quota is a month's
 
 
 async def keep_house(hub: Hub) -> None:
@@ -24,6 +25,7 @@ async def keep_house(hub: Hub) -> None:
             ran = await runs.purge(hub.store, now - int(retention.runs * 1000))
             raw = await deliveries.purge_payloads(hub.store, now - int(retention.payloads * 1000))
             tried = await deliveries.purge_attempts(hub.store, now - int(retention.attempts * 1000))
+            await budgets.purge(hub.store, now - _BUDGETS)
             if hooks or ran or raw or tried:
                 log.info(
                     "took out %d webhooks, %d runs, %d raw records and %d attempts that were kept for long enough",

@@ -126,7 +126,8 @@ async def capture(
     counts.same += len(records) - len(latest)
     if rows.changed and flow.source_schema.number_field is not None:
         await _identities(store, conn, flow, rows.changed, new=False)  # a number may have been given since
-    # Identities before deliveries, as whoever settles: two who took them in another order would wait for each other.
+    # As every waker does (see Settler._wait), and before any row of the ledger: who settles goes in this order too, and
+    # two who lock the same rows in another order would wait for each other.
     await identities.lock_entities(conn, rows.entities)
     await deliveries.add(conn, rows.add)
     await deliveries.supersede(conn, rows.supersede, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 
@@ -52,7 +53,14 @@ def main() -> int:
     def say(what: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
 
-    outcome = asyncio.run(play(plan, say))
+    async def playing() -> Outcome:
+        task = asyncio.current_task()
+        assert task is not None
+        # Told to end, it ends its simulators and processes, and drops its database.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await play(plan, say)
+
+    outcome = asyncio.run(playing())
     if given.json:
         print(orjson.dumps(outcome.figures).decode())
     else:

@@ -14,7 +14,6 @@ from tests.chaos.world import Company, Deed, Order
 T = TypeVar("T")
 
 _CHINA = timezone(timedelta(hours=8))
-_SETTLED = 25  # changes of the world after which an order is taken for settled, and may be paid
 _REMARKS = ("加急", "周五前发货", "客户要求分批发货", "含安装", "样机", "到付")
 
 
@@ -163,7 +162,6 @@ async def order_of_a_new_customer(company: Company) -> None:
 async def more_of_a_line(company: Company) -> None:
     found = _line(company, [one for one in _orders(company) if one.lines])
     if found is not None:
-        found[0].touched = company.diary.changes
         line = found[1]
         quantity = Decimal(line["quantity"]) + 1
         change = {"quantity": str(quantity), "subtotal": f"{Decimal(line['subtotal']) / (quantity - 1) * quantity:.2f}"}
@@ -173,7 +171,6 @@ async def more_of_a_line(company: Company) -> None:
 async def another_line(company: Company) -> None:
     order = _one(company, [one for one in _orders(company) if one.lines])
     if order is not None:
-        order.touched = company.diary.changes
         fields = {**company._sale(company.dice.choice(company.on_sale)), "order_id": order.id}
         await company.diary.crm("create", "SalesOrderProductObj", fields=fields)
 
@@ -181,7 +178,6 @@ async def another_line(company: Company) -> None:
 async def one_line_less(company: Company) -> None:
     found = _line(company, [one for one in _orders(company) if len(one.lines) > 1])
     if found is not None and await company.diary.crm("invalid", "SalesOrderProductObj", found[1]["_id"]):
-        found[0].touched = company.diary.changes
         found[0].lines.pop(found[1]["_id"])
 
 
@@ -199,7 +195,6 @@ async def burst_on_an_order(company: Company) -> None:
 
 
 async def _remark(company: Company, order: Order) -> None:
-    order.touched = company.diary.changes
     text = f"{company.dice.choice(_REMARKS)} {company.dice.randint(1, 9999)}"
     await company.diary.crm("update", "SalesOrderObj", order.id, fields={"remark": text})
 
@@ -242,9 +237,13 @@ def _line(company: Company, orders: Sequence[Order]) -> tuple[Order, Row] | None
 
 async def collect(company: Company) -> None:
     """Somebody pays one to three orders of one customer."""
-    settled = company.diary.changes - _SETTLED
-    by_name = {one.name: one for one in _orders(company) if one.touched < settled}
-    due = [row for number, row in sorted(company.booked.items()) if number in by_name]
+    await company.learn()
+    by_name = {one.name: one for one in _orders(company)}
+    due = [
+        row
+        for number, row in sorted(company.booked.items())
+        if number in by_name and by_name[number].stands_in(row)  # what is paid, nobody can change any more
+    ]
     first = _one(company, due)
     if first is None:
         return

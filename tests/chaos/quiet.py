@@ -12,7 +12,8 @@ from tests.chaos.stage import FLOWS, Stage
 # What the target blocks rests until people do something there; whether they have to is the checker's to say.
 _OWED = ("pending", "working", "doubt", "waiting")
 _LOOK = 0.3
-_STILL = 60.0  # seconds without any change in the books until what is owed counts as stuck
+_STILL = 45.0  # seconds without any change in the books until what is owed counts as stuck
+_LONGEST = 300.0  # seconds until what is owed counts as stuck although it moves
 _ROUNDS = 12
 
 
@@ -53,14 +54,15 @@ async def at_rest(stage: Stage, *, waiting: bool = True) -> list[str]:
     `waiting=False` leaves alone what waits for what people have not done yet.
     """
     before: Mapping[str, int] = {}
-    moved = time.monotonic()
+    began = moved = time.monotonic()
     calm = 0
     while calm < 3:
         books = {what: count for what, count in (await owed(stage)).items() if waiting or " waiting " not in what}
         calm = 0 if books else calm + 1
         if books != before:
             before, moved = books, time.monotonic()
-        if books and time.monotonic() - moved > _STILL:
+        now = time.monotonic()
+        if books and (now - moved > _STILL or now - began > _LONGEST):
             return [f"{count} of {what}" for what, count in books.items()]
         await asyncio.sleep(_LOOK)
     return []

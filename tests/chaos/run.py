@@ -78,12 +78,12 @@ async def play(plan: Plan, say: Callable[[str], None] = lambda what: None) -> Ou
     keep = [True]
     try:
         async with stage(folder, plan.database, plan.workers, plan.twin, keep) as on:
+            (folder / "database").write_text(on.database.url)
             outcome = await _play(plan, on, say)
             if outcome.clean:
                 keep.append(False)
             else:
                 outcome.kept = folder
-                (folder / "database").write_text(on.database.url)
     except BaseException as error:
         error.add_note(f"what there is stands in {folder}")
         raise

@@ -30,7 +30,7 @@ SETTLES = 8.0  # seconds: more than the slowest commit of the weather, the lag o
 OVERLAP = 30  # seconds: more than late stamps and wrong clocks together
 
 _QUICK = (
-    "every: 1s, sweep: off, backoff: 300ms, backoff_limit: 3s, blocked_every: 3s, attempts: 200, "
+    "every: 3s, sweep: off, backoff: 300ms, backoff_limit: 3s, blocked_every: 3s, attempts: 200, "
     f"settles_within: {SETTLES:g}s"
 )
 _WAIT = "[{{code: '{code}', kind: not_executed, retry: wait, wait: 1, hint: a run has no ten seconds}}]"

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from hub.cli.demo.desk import Desk
@@ -24,10 +25,16 @@ class Order:
     id: str
     customer: str
     name: str | None = None
-    lines: dict[str, Row] = field(default_factory=dict)
+    lines: dict[str, Row] = field(default_factory=dict)  # by id
     over: bool = False
     paid: bool = False
-    touched: int = 0  # how many changes had been made in the world when it was changed last
+    remark: str | None = None
+
+    def stands_in(self, document: Row) -> bool:
+        """Whether the ERP's document says what the order says, as far as people change it."""
+        ours = {row["F_HUB_ROW"]: Decimal(row["FQty"]) for row in document["FSaleOrderEntry"] if row.get("F_HUB_ROW")}
+        same = ours == {id: Decimal(line["quantity"]) for id, line in self.lines.items()}
+        return same and (document.get("FNote") or None) == (self.remark or None)
 
 
 class Company(World):
@@ -73,7 +80,7 @@ class Company(World):
         details = order.pop("details")
         id = await self.diary.crm("create", "SalesOrderObj", fields=order, details=details, actor=order["owner"][0])
         if id is not None:
-            self.orders[id] = Order(id, customer.id, touched=self.diary.changes)
+            self.orders[id] = Order(id, customer.id)
         return id
 
     async def approve(self, lead: Customer) -> None:
@@ -97,7 +104,7 @@ class Company(World):
 
     def _learn_crm(self, object: str, id: str, after: Row | None) -> None:
         if object == "SalesOrderObj" and id in self.orders and after is not None:
-            self.orders[id].name = after["name"]
+            self.orders[id].name, self.orders[id].remark = after["name"], after.get("remark")
         elif object == "SalesOrderProductObj":
             for order in (self.orders.get(after["order_id"]),) if after else self.orders.values():
                 if order is not None and after is not None:

@@ -42,7 +42,22 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     if found["reasons"]:
         columns = {"flow": "Flow", "state": "State", "reason": "Reason", "count": "How many", "since": "Oldest since"}
         output.table(found["reasons"], columns, title="What rests, and why", right=["count"])
+    _systems(found["systems"])
     _beside(found)
+
+
+def _systems(systems: list[dict[str, Any]]) -> None:
+    """What stands in the way of calls, and what is left of quotas; nothing where there is neither."""
+    for system in systems:
+        if system["state"] != "ok":
+            output.warn(system["reason"], f"since {system['since']}; deliveries wait, and go on by themselves")
+        for quota in system["quotas"]:
+            kept = f", {quota['kept']:,} kept for people" if quota["kept"] else ""
+            output.say(
+                f"{system['name']}: {quota['name']}: {quota['used']:,} of {quota['amount']:,}{kept}; "
+                f"anew at {quota['resets']}",
+                "dim",
+            )
 
 
 def _beside(found: dict[str, Any]) -> None:

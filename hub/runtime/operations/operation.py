@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hub.connector.turns import for_person
 from hub.domain.errors import InvalidInput, NotFound, Problem
 from hub.mapping.reader import nearest
 from hub.runtime.settings import Role
@@ -114,10 +116,15 @@ def read_params(operation: AnyOperation, given: dict[str, Any]) -> Params:
 
 
 async def perform(operation: AnyOperation, call: Call, params: Params) -> BaseModel:
-    """Do it; what changes something is noted in the audit log before it begins, so that no act goes unseen."""
+    """Do it; what changes something is noted in the audit log before it begins, so that no act goes unseen.
+
+    A person waits for the answer of what is short, so its calls go first and may use what flows leave of a quota;
+    what is long (a whole flow, say) goes with the flows.
+    """
     if operation.acts:
         detail = params.model_dump(mode="json", exclude_none=True, exclude={"why"})
         subject = next((str(detail[key]) for key in ("flow", "id", "entity", "table") if detail.get(key)), "")
         await call.hub.note(call.who, operation.name, subject, detail, getattr(params, "why", None))
-    result: BaseModel = await operation.run(call, params)
+    with contextlib.nullcontext() if operation.long else for_person():
+        result: BaseModel = await operation.run(call, params)
     return result

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from hub.domain.clock import iso
 from hub.runtime.operations.operation import Act, AnyOperation, Call, Operation, Params, Result
+from hub.runtime.operations.systems import SystemLine, explained, resting, system_lines
 from hub.runtime.settings import Role
 from hub.runtime.signals import SCHEDULES
 from hub.runtime.triggers import Trigger, of_flow
@@ -83,6 +84,7 @@ class Status(Result):
     hints: int
     identities: int
     needs_person: int
+    systems: list[SystemLine]
 
 
 class RunLine(Result):
@@ -193,6 +195,7 @@ async def _status(call: Call, params: Params) -> Status:
         hints=await hints.count(hub.store),
         identities=known,
         needs_person=sum(one[3] for one in rest if one[1] in ("held", "dead")),
+        systems=await system_lines(call),
     )
 
 
@@ -219,7 +222,8 @@ async def _runs(call: Call, params: RunsParams) -> Runs:
 async def _why(call: Call, params: WhyParams) -> Why:
     flows = await call.hub.project.flows()
     found = await whys.why(call.hub.store, flows, params.text)
-    return Why(links=[_link(asdict(one)) for one in found])
+    targets, held = {name: flow.target.name for name, flow in flows.items()}, await resting(call)
+    return Why(links=[_link(explained(asdict(one), targets, held)) for one in found])
 
 
 def _link(link: dict[str, Any]) -> dict[str, Any]:

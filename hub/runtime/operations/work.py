@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from hub.connector.turns import for_person
 from hub.domain.errors import InvalidInput
 from hub.runtime.masking import masked
 from hub.runtime.operations.operation import Act, AnyOperation, Call, Operation, Params, Result
@@ -123,7 +124,8 @@ async def _sync(call: Call, params: SyncParams) -> Synced:
     engine = await hub.working(flow)
     async with hub.reading(flow):
         if params.records:
-            report = await engine.capture_records(flow, params.records, cause="person")
+            with for_person():
+                report = await engine.capture_records(flow, params.records, cause="person")
         else:
             report = await engine.read(
                 flow,

@@ -20,6 +20,7 @@ CRM_FIELDS = ("id", "name", "tax_no", "phone", "level", "status", "code", "credi
 
 def crm_schemas() -> dict[str, ObjectSchema]:
     account = {name: Field(name) for name in CRM_FIELDS}
+    account["tags"] = Field("tags", many=True)
     order = {
         "id": Field("id"),
         "name": Field("name"),
@@ -45,6 +46,7 @@ def crm_schemas() -> dict[str, ObjectSchema]:
 
 def erp_schemas(*, stamp: bool = True) -> dict[str, ObjectSchema]:
     customer = {name: Field(name) for name in ("id", "Number", "Name", "TaxNo", "Phone", "Level", "Credit", "Stamp")}
+    customer["Tags"] = Field("Tags", many=True)
     entry = {"entry": Field("entry"), "Product": Field("Product"), "Qty": Field("Qty", FieldType.DECIMAL)}
     order = {
         "id": Field("id"),
