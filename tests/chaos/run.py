@@ -17,7 +17,7 @@ import orjson
 
 from hub.cli.demo.truth import CRM_OBJECTS, ERP_OBJECTS
 from hub.sync.failpoints import NAMES
-from tests.chaos.checker import check
+from tests.chaos.checker import WRITES_LIMIT, check
 from tests.chaos.deeds import DEEDS
 from tests.chaos.evidence import Evidence
 from tests.chaos.hubs import Life
@@ -66,7 +66,8 @@ class Outcome:
 
     @property
     def clean(self) -> bool:
-        return not any(self.figures[name] for name in ZERO)
+        bounded = self.figures["writes_per_change"] <= WRITES_LIMIT
+        return bounded and not any(self.figures[name] for name in ZERO)
 
 
 async def play(plan: Plan, say: Callable[[str], None] = lambda what: None) -> Outcome:
