@@ -96,8 +96,7 @@ async def empty(hub: Hub, row: str) -> None:
             if waiting:
                 await _store(hub, chosen, waiting)
                 failpoint("after-pull-stored")
-                body = orjson.dumps({"ids": [one.id for one in waiting]})
-                await _call(client, chosen, "POST", f"{PATH}/taken", content=body)
+                await _call(client, chosen, "POST", f"{PATH}/taken", json={"ids": [one.id for one in waiting]})
 
 
 async def _fetch(client: httpx.AsyncClient, ingress: IngressSettings) -> list[Webhook]:

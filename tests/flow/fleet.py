@@ -75,7 +75,7 @@ class Fleet:
         file = self.folder / "hub.yaml"
         text = re.sub("http://127.0.0.1:9001", self.crm, file.read_text(encoding="utf-8"))
         text = re.sub("http://127.0.0.1:9002", self.erp, text)
-        text = re.sub(r"every: \w+", "every: 2s", text)
+        text = re.sub(r"every: \w+", "every: 5s", text)
         text = re.sub(r"(mapping: [^,}\n]+)", r"\1, settles_within: 1s", text)
         text += f"\nstore: {self.database}\nrun: {{stop_within: 3s}}\n"
         if self.broker is not None:
@@ -173,10 +173,11 @@ def ready(process: subprocess.Popen[str]) -> Any:
     return told
 
 
-def stopped(process: subprocess.Popen[str]) -> int:
-    """Ask a process to stop; its exit code."""
-    process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=60)
+def stopped(*processes: subprocess.Popen[str]) -> list[int]:
+    """Ask processes to stop; their exit codes."""
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    return [process.wait(timeout=60) for process in processes]
 
 
 def until(what: Callable[[], Any], seconds: float = 90.0) -> Any:
