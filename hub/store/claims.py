@@ -248,12 +248,13 @@ async def renew(store: Store, claimed: Collection[Claimed], *, lease: float) -> 
 
 async def still_held(conn: AsyncConnection, claimed: Collection[Claimed]) -> dict[int, int]:
     """Of these, the ones whose token is still ours, with their present revision."""
-    statement = select(delivery.c.id, delivery.c.lease_token, delivery.c.revision)
-    if conn.dialect.name == "postgresql":
-        statement = statement.where(delivery.c.state == State.WORKING.value)
+    statement = select(delivery.c.id, delivery.c.lease_token, delivery.c.revision, delivery.c.state)
     tokens = {one.id: one.token for one in claimed}
+    # The state is compared here: as a condition it leads PostgreSQL's planner, whose statistics know no row in work, to
+    # hold every row of that index against every id.
+    resting = conn.dialect.name == "sqlite"
     rows = await bulk.fetch(conn, statement, delivery.c.id, list(tokens))
-    return {row[0]: row[2] for row in rows if tokens[row[0]] == row[1]}
+    return {row[0]: row[2] for row in rows if tokens[row[0]] == row[1] and (resting or row[3] == State.WORKING.value)}
 
 
 async def put_intents(conn: AsyncConnection, rows: Sequence[tuple[int, int, str]]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import URL, event, make_url
+from sqlalchemy.dialects import registry
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -166,7 +167,8 @@ class Store:
             clock = SteadyClock(clock or SystemClock())
         lock = FileLock(path)
         lock.take()
-        target = f"sqlite+aiosqlite:///{path}"
+        registry.register("sqlite.hub", "hub.store.sqlite_driver", "Dialect")
+        target = f"sqlite+hub:///{path}"
         writer = _engine(target, pool_size=1, max_overflow=0)
         reader = _engine(target, pool_size=_READERS, max_overflow=0)
         sync = "OFF" if scratch else "FULL"
