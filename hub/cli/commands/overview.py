@@ -81,6 +81,9 @@ def _processes(found: dict[str, Any]) -> None:
             {**one, "life": one["beat"] if one["alive"] else f"{one['beat']} (dead)"} for one in found["processes"]
         ]
         output.table(lives, columns, title="Processes")
+    alive = {one["role"] for one in found["processes"] if one["alive"]}
+    if alive and not alive & {"all", "worker"}:
+        output.warn("No worker is at work: nothing is read or delivered.", "`hub run --role worker` starts one")
 
 
 def runs(
