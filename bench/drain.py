@@ -54,9 +54,11 @@ class Target(InstantTarget):
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
         if self.throttles:
             return [Outcome(OutcomeKind.NOT_EXECUTED, retry_after=WAIT) for _ in batch]
-        if batch[0].op is Op.UPDATE:
-            return [Outcome(OutcomeKind.OK, write.id, 2, steps=("save",)) for write in batch]
-        return await super().write(object, batch)
+        made = iter(await super().write(object, [write for write in batch if write.op is Op.CREATE]))
+        return [
+            next(made) if write.op is Op.CREATE else Outcome(OutcomeKind.OK, write.id, 2, steps=("save",))
+            for write in batch
+        ]
 
 
 class Source(InstantSource):

@@ -5,6 +5,7 @@ People know a form by its labels; the API wants ids, and every value as text. Bo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -228,6 +229,9 @@ def _scalar(field: Field, value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
+    if field.type is FieldType.DECIMAL and re.fullmatch(r"-?\d+\.\d+", text):
+        # A person reads it: 2, not 2.0000.
+        return text.rstrip("0").rstrip(".")
     if field.type is FieldType.DATETIME:
         return text.replace("T", " ")[:16]
     # The form's own line breaks are CR LF.

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidHandshake, InvalidURI
 
 from connectors.dingtalk.client import Call, DingTalkClient, Refusal
 from connectors.dingtalk.events import ByCode, dedupe_of, events_of
@@ -55,6 +55,8 @@ class Stream:
                         yield self._pushed(socket, frame, text if isinstance(text, bytes) else text.encode())
                     else:
                         await _answer(socket, frame, "{}", code=404, message="not handled")
+            except ConnectionClosedOK:
+                return  # it ended in good order, just before an answer of ours
             except ConnectionClosed as closed:
                 raise TransportFailure(
                     f"the stream connection broke off: {closed.rcvd.code if closed.rcvd else 'without a word'}",

@@ -72,8 +72,9 @@ class Members(Desk):
             return FindAnswer(cant_tell=True)
         if record is None:
             return FindAnswer()
-        # The platform has said that this mobile is theirs, also where it does not show it.
-        record.fields[name] = record.fields.get(name) or key[name]
+        if name != "userid":
+            # The platform has said that this mobile is theirs, whether it shows it or not, and however it is spelled.
+            record.fields[name] = key[name]
         return FindAnswer([_only(record, fields, key)] if carries(record, key) else [])
 
     async def _userid(self, name: str, value: str) -> str | None:
@@ -84,7 +85,7 @@ class Members(Desk):
             return None
         path, called, more = _LOOKUPS[name]
         try:
-            answer = await self.client.ask(path, {called: value, **more})
+            answer = await self.client.ask(path, {called: _number(value) if name == "mobile" else value, **more})
         except Refusal as refusal:
             if refusal.verdict.kind is not OutcomeKind.GONE:
                 raise
@@ -157,6 +158,14 @@ class Departments(Desk):
         id, parent = str(row.get("id")), row.get("parentid")
         values |= {"id": id, "parentid": str(parent) if parent else None}
         return self.record(schema, id, values, fields)
+
+
+def _number(mobile: str) -> str:
+    """A mobile as the address book spells it: eleven digits for the mainland, a plus and digits for all others."""
+    digits = "".join(letter for letter in mobile if letter.isdigit())
+    if digits.startswith("86") and len(digits) == 13:
+        return digits[2:]
+    return f"+{digits}" if mobile.strip().startswith("+") else digits
 
 
 def _wire(fields: Fields) -> dict[str, Any]:

@@ -55,8 +55,8 @@ class WeComSimulator(Simulator):
         """A corp that somebody works in: two departments, four members."""
         self.people.save_department(1, {"name": "示例公司", "parentid": 0}, actor="seed")
         self.people.save_department(2, {"name": "销售部", "parentid": 1}, actor="seed")
-        for number, (userid, name) in enumerate(_MEMBERS.items()):
-            fields = {"name": name, "mobile": f"1380000000{number}", "department": [2 if number < 2 else 1]}
+        for userid, (name, mobile, department) in _MEMBERS.items():
+            fields = {"name": name, "mobile": mobile, "department": [department]}
             self.people.save_member(userid, fields, actor="seed", new=True)
 
     # -- what the base asks for ---------------------------------------------------------------------------------------
@@ -236,7 +236,13 @@ class WeComSimulator(Simulator):
         return Response(part.content, media_type=part.type or "application/octet-stream", headers=headers)
 
 
-_MEMBERS = {"zhangsan": "张三", "lisi": "李四", "wangwu": "王五", "zhaoliu": "赵六"}
+# Who they are in a CRM is known by their mobiles.
+_MEMBERS = {
+    "zhangsan": ("张三", "13800001001", 2),
+    "lisi": ("李四", "13800001002", 2),
+    "wangwu": ("王五", "13800001003", 1),
+    "zhaoliu": ("赵六", "13800001000", 1),
+}
 _IDS = {"member": "userid", "approval": "sp_no", "external_contact": "external_userid", "group_chat": "chat_id"}
 
 

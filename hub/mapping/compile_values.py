@@ -164,6 +164,9 @@ class ValueBuild(StepBuild):
                 read = self.read(path, scope)
                 shape = code.bind(single(read.field)) if read.field and function != "count" else "None"
                 code.line(f"{v} = aggregate({code.bind(function)}, {read.code}, {shape})")
+                if read.field is not None and read.field.reference is not None and function in ("first", "last"):
+                    # The one of a list of references refers to the same object as all of them.
+                    return Read(v, single(read.field), parsed=True)
             case Apportion(total, over, scale):
                 given = f"{self.read(total, scope).code}, {self.read(over, scope).code}, {int(scale)}"
                 code.line(f"{v} = apportion({given})")

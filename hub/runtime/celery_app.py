@@ -96,17 +96,42 @@ def carrier_app(config: Config) -> Celery:
 
 def post(app: Celery) -> Post:
     """The way out for signals of this process."""
+    line = _Line(app)
+    return Post(line.send, line.close)
 
-    def send(signals: Sequence[Signal]) -> None:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=_CONNECT)
-            if _unread(connection, app.conf.task_default_queue) >= _ENOUGH:
-                return
-            with app.amqp.Producer(connection) as producer:
-                for signal in signals:
-                    app.send_task(TASK, (signal.kind, signal.flow), producer=producer, expires=_STALE, retry=False)
 
-    return Post(send)
+class _Line:
+    """One connection to the broker, kept between sendings; used by one thread at a time."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Any = None
+
+    def send(self, signals: Sequence[Signal]) -> None:
+        """Raises what kombu raises."""
+        try:
+            self._send(signals)
+        except Exception:
+            if self._connection is None:
+                raise
+            self.close()  # the broker may have gone and come back since
+            self._send(signals)
+
+    def _send(self, signals: Sequence[Signal]) -> None:
+        if self._connection is None:
+            fresh = self._app.connection_for_write()
+            fresh.ensure_connection(max_retries=1, timeout=_CONNECT)
+            self._connection = fresh
+        if _unread(self._connection, self._app.conf.task_default_queue) >= _ENOUGH:
+            return
+        with self._app.amqp.Producer(self._connection) as producer:
+            for signal in signals:
+                self._app.send_task(TASK, (signal.kind, signal.flow), producer=producer, expires=_STALE, retry=False)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
 
 
 def _unread(connection: Any, queue: str) -> int:

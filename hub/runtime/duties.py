@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
 
+from hub.domain.errors import StoreError
 from hub.runtime.housekeeping import keep_house
 from hub.runtime.hub import Hub
 from hub.runtime.post import Post
@@ -13,6 +19,9 @@ from hub.runtime.scheduler import Scheduler
 from hub.runtime.signals import DRAIN, FETCH, HINTS, READ, Signal
 from hub.runtime.streams import Listening
 from hub.runtime.workers import Workers
+from hub.store import processes
+
+log = logging.getLogger("hub.duties")
 
 
 class Duties:
@@ -27,6 +36,8 @@ class Duties:
         self._scheduler = Scheduler(hub, post) if part.schedules else None
         self._listening = Listening(hub) if part.listens else None
         self._house: asyncio.Task[None] | None = None
+        self._name = secrets.token_hex(8)
+        self._life: asyncio.Task[None] | None = None
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -37,6 +48,7 @@ class Duties:
 
     async def start(self) -> None:
         """Begin. Raises StoreError when the schedules can't be brought in line with `hub.yaml`."""
+        self._life = asyncio.create_task(self._live(), name="signs of life")
         if self._post is not None:
             self._post.start()
             if not self._part.works:
@@ -65,6 +77,11 @@ class Duties:
         await asyncio.gather(*work)
         if self._post is not None:
             await self._post.stop()
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+            with contextlib.suppress(StoreError):  # a row that stays falls silent
+                await processes.leave(self._hub.store, self._name)
 
     def take(self, signal: Signal) -> None:
         """Another process says that there is work. What this process does not know it need not do."""
@@ -83,3 +100,13 @@ class Duties:
             self._post.put(Signal(FETCH))
         elif name in self._hub.config.flows:
             self._post.put(Signal(DRAIN, name))
+
+    async def _live(self) -> None:
+        """Tell people, and the other processes, that this one is at work."""
+        host = socket.gethostname()
+        while True:
+            try:
+                await processes.beat(self._hub.store, self._name, self._part.value, host, os.getpid())
+            except StoreError as error:
+                log.warning("this process could not give a sign of life: %s", error.message)
+            await asyncio.sleep(processes.BEAT)

@@ -78,12 +78,14 @@ class Hub:
 
         `claimed`: its schedule is held already. Raises StoreError.
         """
-        async with self._reading[flow]:
-            if claimed or self.store.dialect == "sqlite":
+        if claimed or self.store.dialect == "sqlite":
+            async with self._reading[flow]:
                 yield
-                return
-            async with turns.held(self.store, flow):
-                yield
+            return
+        # The schedule first, as its own run has it: else that run, with the schedule in hand, would wait for the one
+        # who waits for the schedule.
+        async with turns.held(self.store, flow), self._reading[flow]:
+            yield
 
     async def paused(self, flow: str) -> bool:
         """Whether a person, or the hub itself, has paused the flow."""

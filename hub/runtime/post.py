@@ -22,8 +22,9 @@ class Post:
     A carrier that can't be reached loses its signals, and a warning says so: workers look for themselves meanwhile.
     """
 
-    def __init__(self, send: Callable[[Sequence[Signal]], None]) -> None:
+    def __init__(self, send: Callable[[Sequence[Signal]], None], close: Callable[[], None]) -> None:
         self._send = send
+        self._close = close
         self._waiting: dict[Signal, None] = {}
         self._there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -46,6 +47,12 @@ class Post:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what carries them."""
+        with contextlib.suppress(Exception):  # whatever the carrier's library raises, we are leaving
+            self._close()
 
     async def _forever(self) -> None:
         well = True

@@ -9,9 +9,10 @@ from typing import Protocol
 from hub.domain.errors import HubError
 from hub.runtime import pull
 from hub.runtime.hub import Hub
+from hub.runtime.roles import Part
 from hub.runtime.signals import DRAIN, FETCH, READ, Signal
 from hub.runtime.triggers import of_flow
-from hub.store import claims, flows, hints, runs, schedules
+from hub.store import claims, flows, hints, processes, runs, schedules
 from hub.sync.write_back import SUFFIX
 
 log = logging.getLogger("hub.scheduler")
@@ -34,6 +35,7 @@ class Scheduler:
         self._hub = hub
         self._carrier = carrier
         self._tasks: list[asyncio.Task[None]] = []
+        self._workers = True  # somebody reads and delivers, as far as we know
 
     async def start(self) -> None:
         """Bring the schedule rows in line with `hub.yaml`, and begin."""
@@ -102,8 +104,17 @@ class Scheduler:
             try:
                 if died := await runs.interrupt(self._hub.store, silent_for=runs.SILENT):
                     log.warning("%d runs gave no sign of life for %.0f s: their process died", died, runs.SILENT)
+                await self._look_after_workers()
             except HubError as error:
                 log.warning("runs could not be looked after: %s", error.message)
+
+    async def _look_after_workers(self) -> None:
+        now = self._hub.store.clock.now()
+        found = await processes.listing(self._hub.store)
+        there = any(Part(one.role).works and one.alive(now) for one in found)
+        if there is not self._workers:
+            log.warning("workers are at work again" if there else "no worker is at work: nothing is read or delivered")
+        self._workers = there
 
 
 def schedule_name(flow: str, kind: str) -> str:

@@ -53,10 +53,12 @@ class Memory:
         """So many rows were inserted."""
         self._added[table] = self._added.get(table, 0) + count
 
-    def take_stale(self) -> list[str]:
-        """Tables that have doubled since they were last named here: the planner's picture of them is out of date."""
-        stale = [name for name, count in self._added.items() if count >= self._stale_at.get(name, _STALE)]
-        self._stale_at.update({name: 2 * self._added[name] for name in stale})
+    def take_stale(self) -> dict[str, int]:
+        """Tables to which this process has added as many rows again since they were last named here, and how many in
+        all: the planner's picture of them may be out of date.
+        """
+        stale = {name: count for name, count in self._added.items() if count >= self._stale_at.get(name, _STALE)}
+        self._stale_at.update({name: 2 * count for name, count in stale.items()})
         return stale
 
 

@@ -8,12 +8,12 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -36,6 +36,8 @@ _READERS = 4
 _POSTGRES_CONNECTIONS = 12
 _PATIENCE = 120.0  # seconds that an upgrade waits for tables that are in use
 _STEP_BACK = 1.0  # seconds that it lets the others pass in between
+
+_PLANNED_ROWS = text("SELECT coalesce((SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)), -1)")
 
 # FULL: a commit that was reported survives a power cut; an acknowledged webhook and a settled write depend on it.
 # No mmap: its pages would count as the hub's memory, which is promised to stay flat.
@@ -254,16 +256,19 @@ class Store:
             yield conn
         await self._analyze(self._memory.take_stale())
 
-    async def _analyze(self, tables: list[str]) -> None:
-        """Let the planner know how large tables have become.
+    async def _analyze(self, tables: Mapping[str, int]) -> None:
+        """Let the planner know how large tables have become, by the rows that this process has added to each.
 
         PostgreSQL's own autovacuum comes a minute later, and until then, after a first read of 100,000 records, each
-        look-up of a batch goes through the whole table.
+        look-up of a batch goes through the whole table. A table that the planner knows to be large stays so: to look
+        through a sample of ten million rows after each start would hold up the work for seconds.
         """
-        for table in tables:
+        for table, added in tables.items():
             try:
                 async with self._writer.begin() as conn:
-                    await conn.exec_driver_sql(f'ANALYZE (SKIP_LOCKED) "{table}"')
+                    known = await conn.execute(_PLANNED_ROWS, {"table": f'"{table}"'})
+                    if known.scalar_one() < 2 * added:
+                        await conn.exec_driver_sql(f'ANALYZE (SKIP_LOCKED) "{table}"')
             except DBAPIError as error:  # the work itself is committed; the next doubling tries again
                 log.warning("statistics of %s could not be taken: %s", table, explain(error, self.name).message)
 

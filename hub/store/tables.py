@@ -399,6 +399,18 @@ scanned = Table(
     PrimaryKeyConstraint("run", "source_id"),
 )
 
+# Processes at work, each by a random name; host and pid are for people.
+process = Table(
+    "process",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -21,6 +21,7 @@ from hub.sync.work import Task, Verdict, Work
 
 Pair = tuple[Work, Task]
 
+_ACCIDENTS = 2  # answers for one record that were lost, until it is sent alone
 _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 
 
@@ -116,13 +117,23 @@ async def _draw_numbers(store: Store, conn: AsyncConnection, pairs: Sequence[Pai
 
 async def deliver(flow: Flow, pairs: Sequence[Pair]) -> None:
     """Send the batch and keep what came back in `task.outcome`. Then the operations that a state asks for."""
-    together = [pair for pair in pairs if pair[0].claimed.reason != STUMBLED]
-    for group in (together, *([pair] for pair in pairs if pair[0].claimed.reason == STUMBLED)):
+    together = [pair for pair in pairs if not _suspect(pair[0])]
+    for group in (together, *([pair] for pair in pairs if _suspect(pair[0]))):
         writes = [task.intent.write for _, task in group if task.intent is not None]
         for (_, task), outcome in zip(group, await send(flow.target, flow.target_schema.name, writes), strict=True):
             task.outcome = outcome
     failpoint("after-send")
     await _operate(flow, pairs)
+
+
+def _suspect(work: Work) -> bool:
+    """Whether it may be this very record over which its batches broke: it goes alone, and no other with it.
+
+    One answer that is lost is an accident. A vendor's server that breaks down over one order of fifty answers for none
+    of them, and would never answer for the other forty-nine.
+    """
+    claimed = work.claimed
+    return claimed.reason == STUMBLED or (claimed.state == State.DOUBT and claimed.attempts >= _ACCIDENTS)
 
 
 async def _operate(flow: Flow, pairs: Sequence[Pair]) -> None:

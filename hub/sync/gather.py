@@ -11,7 +11,7 @@ from hub.connector.contract import GetAnswer, GetKind
 from hub.domain.delivery import State
 from hub.domain.record import Fields
 from hub.mapping.compile import RelatedNeed
-from hub.mapping.result import Asks, Context, Item, RefAnswer, RefKey, RefState, Result
+from hub.mapping.result import Asks, Context, Item, RefAnswer, RefKey, RefState, Rendered, Result
 from hub.store import claims, deliveries, identities, lookups
 from hub.store.engine import Store
 from hub.sync.flow import Flow
@@ -138,18 +138,42 @@ class Gatherer:
 
     async def translate(self, works: Sequence[Work]) -> None:
         """Give every work that has a payload its results (`work.tasks[].rendered`) or its verdict."""
-        items = await self.items(works)
-        context, resolved = await self.context(items)
-        for work, result in zip(works, self._flow.mapping.run(items, context), strict=True):
+        results, resolved = await self._results(works)
+        for work, result in zip(works, results, strict=True):
             work.title = getattr(result, "title", None) or work.title
             work.result = result
             work.resolved = resolved
 
     async def render(self, works: Sequence[Work]) -> list[Result]:
         """The results alone, for a look that changes nothing."""
+        results, _ = await self._results(works)
+        return results
+
+    async def _results(self, works: Sequence[Work]) -> tuple[list[Result], dict[RefKey, identities.Resolved]]:
+        """What the mapping makes of each, and what its references name.
+
+        Whether the target has a record already decides over `on: create`. A mapping with `once_per` says only by its
+        result which record that is: a refused approval is there, the one of the next round is not. What turns out to
+        be new is translated again as new.
+        """
         items = await self.items(works)
-        context, _ = await self.context(items)
-        return self._flow.mapping.run(items, context)
+        context, resolved = await self.context(items)
+        results = self._flow.mapping.run(items, context)
+        if not self._flow.mapping.spec.once_per:
+            return results, resolved
+        new = [
+            at
+            for at, (work, item, result) in enumerate(zip(works, items, results, strict=True))
+            if item.exists and isinstance(result, list) and not _has_round(work, result)
+        ]
+        if new:
+            for at in new:
+                items[at].exists = False
+            context, more = await self.context([items[at] for at in new])
+            resolved |= more
+            for at, result in zip(new, self._flow.mapping.run([items[at] for at in new], context), strict=True):
+                results[at] = result
+        return results, resolved
 
     async def items(self, works: Sequence[Work]) -> list[Item]:
         """The batch as the compiled mapping takes it."""
@@ -289,6 +313,12 @@ def related_ids(relation: RelatedNeed, payload: Payload) -> set[str]:
     if relation.of is not None:
         holders = payload.related.get(relation.of) or payload.record.get(relation.of) or []
     return {one for holder in holders if (one := _text(holder.get(relation.id)))}
+
+
+def _has_round(work: Work, rendered: Sequence[Rendered]) -> bool:
+    """Whether the target has every record that was rendered, each for its own round."""
+    there = {task.facet for task in work.tasks if task.target is not None}
+    return all((one.once or one.facet) in there for one in rendered)
 
 
 def _text(value: Any) -> str | None:

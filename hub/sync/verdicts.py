@@ -29,6 +29,7 @@ _RANK = {
     )
 }
 _DONE = Verdict(State.DONE)
+_SOON = 5.0  # seconds
 _STUMBLES = 2  # times that a connector may raise over a record, the last one alone, before the record is set aside
 
 
@@ -67,11 +68,13 @@ class Judge:
                 delay = self._flow.target_schema.facts.settles_within
                 if failure is not None and failure.code == STUMBLED:
                     return self._stumbled(work, text, delay)
+                # Twice as long each time, from the third on: what never answers is asked ever more rarely.
+                delay *= 2.0 ** min(5, max(0, work.claimed.attempts - 1))
                 return Verdict(State.DOUBT, "unknown", text or "no answer came", delay=delay, spent=True)
             case OutcomeKind.DOWN:
-                return Verdict(
-                    State.PENDING, "down", text, delay=max(1.0, self._flow.target.down_for(self._store.clock.now()))
-                )
+                # Nothing is claimed while the breaker is open; who is due soon goes as soon as it has closed.
+                away = self._flow.target.down_for(self._store.clock.now())
+                return Verdict(State.PENDING, "down", text, delay=max(1.0, min(_SOON, away)))
             case OutcomeKind.NOT_EXECUTED:
                 return self._retry(work, "not_executed", text, outcome.retry_after)
             case OutcomeKind.CONFLICT:

@@ -22,8 +22,9 @@ from kombu import Connection
 
 HUB = [sys.executable, "-c", "from hub.cli.main import main; main()"]
 ENVIRON = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-REDIS = os.environ.get("HUB_TEST_BROKER", "redis://127.0.0.1:6379")
-RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+_BROKER = os.environ.get("HUB_TEST_BROKER", "")  # either of the two; the other is looked for on this machine
+REDIS = _BROKER if _BROKER.startswith("redis") else "redis://127.0.0.1:6379"
+RABBITMQ = _BROKER if _BROKER.startswith("amqp") else "amqp://guest:guest@127.0.0.1:5672//"
 
 
 class Broker:

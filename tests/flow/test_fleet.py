@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hub.runtime.celery_app import TASK, carrier_app, post
 from hub.runtime.config import load
 from hub.runtime.connectors import Installed
 from hub.runtime.signals import Signal
-from tests.flow.fleet import Broker, Fleet, fleet, names, ready, stopped, until
+from tests.flow.fleet import ENVIRON, Broker, Fleet, fleet, names, ready, stopped, until
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -55,6 +57,7 @@ def test_a_broker_that_is_wiped_in_mid_run_loses_nothing(tmp_path: Path, postgre
         assert made.erp_customers() == names(MADE)
         assert [part.poll() for part in parts[2:]] == [None] * 4
         assert stopped(*parts[2:]) == [0] * 4
+        assert made.rows("SELECT role FROM process") == [("scheduler",)]  # the one that was killed
         assert made.rows("SELECT name FROM schedule WHERE lease_until IS NOT NULL") == []
         assert made.rows("SELECT id FROM delivery WHERE lease_until IS NOT NULL") == []
 
@@ -90,6 +93,25 @@ def test_without_a_broker_the_parts_find_their_work_themselves(tmp_path: Path, p
         assert stopped(*parts) == [0, 0, 0]
 
 
+def test_the_plain_celery_command_is_a_worker_as_well(tmp_path: Path, postgres_url: str) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "hub.runtime.celery_app"]
+    with fleet(tmp_path / "shop", postgres_url, Broker("redis")) as made:
+        ready(made.part("scheduler"))
+        made.new_customers(0, 3)
+        worker = subprocess.Popen(
+            [*command, "worker", "-c", "2", "-n", "plain@%h"], env=ENVIRON, cwd=made.folder, stdout=subprocess.DEVNULL
+        )
+        made.processes.append(worker)
+        until(lambda: made.erp_customers() == names(3) and made.at_rest())
+        assert stopped(worker) == [0]
+        assert made.rows("SELECT name FROM schedule WHERE lease_until IS NOT NULL") == []
+        assert made.rows("SELECT role FROM process") == [("scheduler",)]
+    alone = subprocess.run([*command, "worker"], env=ENVIRON, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert alone.returncode == 1
+    assert "Error: There is no hub.yaml" in alone.stderr
+    assert "Traceback" not in alone.stderr
+
+
 async def test_nothing_waits_in_the_broker(tmp_path: Path) -> None:
     """celery/celery#2481: delayed jobs longer than the broker's visibility time-out ran again and again."""
     broker = Broker("redis")
@@ -115,6 +137,7 @@ async def test_nothing_waits_in_the_broker(tmp_path: Path) -> None:
             out.send([Signal("drain", f"flow {number}") for number in range(100)])
         assert client.llen(broker.queue) <= 303
     finally:
+        out.close()
         client.close()
         app.close()
         broker.wipe()

@@ -269,6 +269,25 @@ async def test_a_refused_user_is_told(postgres_url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+async def test_the_planner_is_told_of_growth_and_a_large_table_is_not_looked_through_again(postgres_url: str) -> None:
+    async def grow(rows: int, stream: str) -> float:
+        """How many rows the planner knows of, after a new process has added `rows`."""
+        store = await Store.open(postgres_url)
+        async with store.begin() as conn:
+            await conn.execute(text("ALTER TABLE cursor SET (autovacuum_enabled = false)"))
+            await bulk.insert(conn, cursor, COLUMNS, [(stream, str(at), "{}", 1) for at in range(rows)])
+        async with store.read() as conn:
+            known = (
+                await conn.execute(text("SELECT reltuples FROM pg_class WHERE oid = 'cursor'::regclass"))
+            ).scalar_one()
+        await store.close()
+        return float(known)
+
+    assert await grow(10_000, "a") == 10_000
+    assert await grow(2_500, "b") == 10_000
+    assert await grow(12_500, "c") == 25_000
+
+
 async def test_its_name_has_no_password(postgres_url: str) -> None:
     store = await Store.open(postgres_url.replace("postgres@", "postgres:secret@"))
     assert "secret" not in repr(store)

@@ -64,13 +64,26 @@ def _beside(found: dict[str, Any]) -> None:
     hooks = found["inbox"]
     told = ", ".join(f"{count:,} {state}" for state, count in hooks.items()) or "none yet"
     output.say(f"Webhooks: {told}. Hints to fetch: {found['hints']:,}. Identities: {found['identities']:,}.", "dim")
-    if not found["running"]:
-        output.warn("No hub is running on this store.", "`hub run` starts it")
+    _processes(found)
     if found["needs_person"]:
         output.warn(
             f"{output.counted(found['needs_person'], 'delivery needs', 'deliveries need')} a person.",
             "`hub deliveries list --state held` and `--state dead` show them",
         )
+
+
+def _processes(found: dict[str, Any]) -> None:
+    if not found["running"]:
+        output.warn("No hub is running on this store.", "`hub run` starts it")
+    elif len(found["processes"]) > 1:
+        columns = {"role": "Role", "host": "Host", "pid": "Process", "started": "Since", "life": "Last sign of life"}
+        lives = [
+            {**one, "life": one["beat"] if one["alive"] else f"{one['beat']} (dead)"} for one in found["processes"]
+        ]
+        output.table(lives, columns, title="Processes")
+    alive = {one["role"] for one in found["processes"] if one["alive"]}
+    if alive and not alive & {"all", "worker"}:
+        output.warn("No worker is at work: nothing is read or delivered.", "`hub run --role worker` starts one")
 
 
 def runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from typing import Any
 
@@ -9,12 +10,13 @@ from pydantic import Field
 from sqlalchemy import func, select
 
 from hub.domain.clock import iso
+from hub.domain.errors import NotFound
 from hub.runtime.operations.operation import Act, AnyOperation, Call, Operation, Params, Result
 from hub.runtime.operations.systems import SystemLine, explained, resting, system_lines
 from hub.runtime.settings import Role
 from hub.runtime.signals import SCHEDULES
 from hub.runtime.triggers import Trigger, of_flow
-from hub.store import audit, hints, ledger, runs, schedules
+from hub.store import audit, hints, ledger, processes, runs, schedules
 from hub.store import flows as flow_rows
 from hub.store.tables import identity, inbox
 from hub.sync import why as whys
@@ -74,10 +76,22 @@ class ReasonLine(Result):
     since: str | None
 
 
+class ProcessLine(Result):
+    """A process of the hub. `alive`: it gave a sign of life within the last half minute."""
+
+    role: str
+    host: str
+    pid: int
+    started: str | None
+    beat: str | None
+    alive: bool
+
+
 class Status(Result):
     """Where everything stands. `running`: a `hub run` is at work on this store."""
 
     running: bool
+    processes: list[ProcessLine]
     flows: list[FlowStatus]
     reasons: list[ReasonLine]
     inbox: dict[str, int]
@@ -185,8 +199,21 @@ async def _status(call: Call, params: Params) -> Status:
     async with hub.store.read() as conn:
         hooks = (await conn.execute(select(inbox.c.state, func.count()).group_by(inbox.c.state))).all()
         known = (await conn.execute(select(func.count()).select_from(identity))).scalar_one()
+    now = hub.store.clock.now()
+    at_work = await processes.listing(hub.store)
     return Status(
-        running=hub.serving,
+        running=hub.serving or any(one.alive(now) for one in at_work),
+        processes=[
+            ProcessLine(
+                role=one.role,
+                host=one.host,
+                pid=one.pid,
+                started=iso(one.started),
+                beat=iso(one.beat),
+                alive=one.alive(now),
+            )
+            for one in at_work
+        ],
         flows=flows,
         reasons=[
             ReasonLine(flow=f, state=s, reason=r, count=n, since=iso(at)) for f, s, r, n, at in sorted(rest, key=str)
@@ -248,8 +275,9 @@ async def _pause(call: Call, params: FlowParams) -> Done:
 
 async def _resume(call: Call, params: FlowParams) -> Done:
     call.hub.config.flow(params.flow)
-    if await flow_rows.resume(call.hub.store, params.flow) and call.hub.serving:
-        await schedules.run_now(call.hub.store, f"{params.flow}/read")
+    if await flow_rows.resume(call.hub.store, params.flow) and (call.hub.serving or call.hub.store.dialect != "sqlite"):
+        with contextlib.suppress(NotFound):  # no scheduler has run on this store yet
+            await schedules.run_now(call.hub.store, f"{params.flow}/read")
     call.hub.signals.wake(SCHEDULES, params.flow)
     return Done(flow=params.flow, paused=False)
 

@@ -288,6 +288,15 @@ def test_a_filtered_record_asks_for_nothing() -> None:
     assert made.collect([Item("1", RECORD)], Context()).refs == set()
 
 
+@pytest.mark.parametrize("which", ["first: true", "last: owners"])
+def test_one_of_a_list_of_references_refers_to_the_same_object_as_all(which: str) -> None:
+    """Without the object nobody knows what to wait for, and the record would rest until the next sweep."""
+    origin = "from: owners, first: true" if which.startswith("first") else which
+    made = build(f"fields: {{T: {{{origin}, ref: employee, by: number}}}}\n")
+    one = "u1" if which.startswith("first") else "u2"
+    assert made.collect([Item("1", RECORD)], Context()).refs == {RefKey("employee", "User", one, "number")}
+
+
 def test_a_facet_that_is_a_reference_is_asked_for_in_a_second_round() -> None:
     made = build(
         "let: {org: {from: name, trim: true, ref: org}}\nfields: {C: {from: customer, ref: customer, facet: let.org}}\n"

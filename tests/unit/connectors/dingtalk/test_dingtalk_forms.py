@@ -52,6 +52,12 @@ def test_values_are_encoded_as_the_vendor_wants_them_and_read_back(
     assert back == (value.replace("T", " ")[:16] if "T" in str(value) and "HH" in str(component) else value)
 
 
+def test_numbers_are_written_as_a_person_reads_them() -> None:
+    form = read_form("f", [item("NumberField", "a"), item("MoneyField", "b")])
+    for number, text in (("2.0000", "2"), ("0.50", "0.5"), ("100", "100"), ("-1.0", "-1"), ("0.0", "0")):
+        assert [one["value"] for one in form.encode({"a": number, "b": number}, {})] == [text, number]
+
+
 def test_a_date_range_is_two_fields_under_its_two_labels() -> None:
     form = read_form("f", [item("DDDateRangeField", '["开始时间","结束时间"]')])
     assert list(form.fields) == ["开始时间", "结束时间"]

@@ -29,8 +29,22 @@ async def test_a_mobile_that_is_not_shown_finds_its_member(connector: WeComConne
     (answer,) = await connector.get("member", ["zhangsan"])
     assert answer.record is not None
     assert answer.record.fields["mobile"] is None
-    (found,) = await connector.find("member", [{"mobile": "13800000000"}])
-    assert [(one.id, one.fields["mobile"]) for one in found.records] == [("zhangsan", "13800000000")]
+    (found,) = await connector.find("member", [{"mobile": "13800001001"}])
+    assert [(one.id, one.fields["mobile"]) for one in found.records] == [("zhangsan", "13800001001")]
+
+
+@pytest.mark.parametrize("spelled", ["13800001001", "+8613800001001", "+86-13800001001", "+86 138 0000 1001"])
+async def test_a_mobile_is_known_however_it_is_spelled(connector: WeComConnector, spelled: str) -> None:
+    (found,) = await connector.find("member", [{"mobile": spelled}])
+    assert [one.id for one in found.records] == ["zhangsan"]
+
+
+async def test_a_mobile_of_another_country_keeps_its_prefix(
+    simulator: WeComSimulator, connector: WeComConnector
+) -> None:
+    simulator.people.save_member("lisi", {"mobile": "+85298765432"}, actor="seed", new=False)
+    answers = await connector.find("member", [{"mobile": "+852-9876 5432"}, {"mobile": "98765432"}])
+    assert [[one.id for one in answer.records] for answer in answers] == [["lisi"], []]
 
 
 async def test_a_mobile_that_nobody_has_is_asked_for_once_a_day(
@@ -64,7 +78,7 @@ async def test_members_are_found_by_mail_and_by_userid_whole_and_exact(
         {"userid": "LISI"},
         {"userid": "nobody"},
         {"userid": "o'brien %"},
-        {"mobile": "13800000000", "name": "李四"},
+        {"mobile": "13800001001", "name": "李四"},
         {"mobile": ""},
         {},
     ]
@@ -112,7 +126,7 @@ async def test_departments_are_numbers_on_the_wire_and_ids_here(
     ("fields", "kind"),
     [
         ({"userid": "zhangsan", "name": "x"}, OutcomeKind.DUPLICATE),
-        ({"userid": "new", "name": "x", "mobile": "13800000000"}, OutcomeKind.DUPLICATE),
+        ({"userid": "new", "name": "x", "mobile": "13800001001"}, OutcomeKind.DUPLICATE),
         ({"userid": "new", "name": ""}, OutcomeKind.REJECTED),
         ({"name": "x"}, OutcomeKind.REJECTED),
         ({"userid": "new", "name": "x", "department": ["sales"]}, OutcomeKind.REJECTED),
@@ -165,7 +179,7 @@ async def test_departments_are_found_by_name_all_of_that_name(
 async def test_the_simulator_hides_what_new_apps_are_not_shown(simulator: WeComSimulator, stranger: Stranger) -> None:
     assert "mobile" not in await stranger.call("user/get", userid="zhangsan")
     simulator.people.private = False
-    assert (await stranger.call("user/get", userid="ZhangSan"))["mobile"] == "13800000000"
+    assert (await stranger.call("user/get", userid="ZhangSan"))["mobile"] == "13800001001"
 
 
 async def test_the_simulator_keeps_id_lists_for_the_contact_secret(stranger: Stranger) -> None:
