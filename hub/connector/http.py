@@ -337,10 +337,9 @@ class Http:
         """Like `send`, for what may be repeated: reads and log-ins. 429 and 5xx are repeated, then a VendorError."""
 
         async def once() -> Response:
-            with fence.lifted():
-                answer = await self.send(
-                    method, path, json=json, content=content, params=params, headers=headers, timeout=timeout
-                )
+            answer = await self.send(
+                method, path, json=json, content=content, params=params, headers=headers, timeout=timeout
+            )
             if answer.status == 429 or answer.status >= 500:
                 raise VendorError(
                     f"{answer.where} answered {answer.status}: {answer.excerpt()}",
@@ -481,7 +480,7 @@ async def repeat(call: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: 
     """Repeat a read or a log-in after failures that pass: exponential, full jitter, not earlier than the vendor asked.
 
     Repeats TransportFailure and retryable VendorErrors (QuotaSpent excepted: waiting for midnight is the engine's
-    business), and raises the last failure.
+    business), and raises the last failure. No lease is asked whether it may leave: a read does no harm, however late.
     """
     backoff = wait_random_exponential(multiplier=0.2, max=10)
 
@@ -497,7 +496,7 @@ async def repeat(call: Callable[[], Awaitable[T]], *, attempts: int = 4, sleep: 
         sleep=sleep,
         reraise=True,
     ):
-        with attempt:
+        with attempt, fence.lifted():
             return await call()
     raise HubError("a read was repeated without end")  # AsyncRetrying either returns or raises
 

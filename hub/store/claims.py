@@ -86,6 +86,12 @@ def _handed_back() -> Update:
     )
 
 
+async def with_intent(conn: AsyncConnection, flow: str, source_ids: Collection[str]) -> set[str]:
+    """Which of a flow's source records have a write that is about to leave, or whose answer is not noted yet."""
+    statement = select(delivery.c.source_id).where(delivery.c.flow == flow, _has_intent())
+    return {row[0] for row in await bulk.fetch(conn, statement, delivery.c.source_id, source_ids)}
+
+
 def _has_intent() -> ColumnElement[bool]:
     return exists().where(intent.c.delivery == delivery.c.id)
 

@@ -52,7 +52,7 @@ class WeComHarness(Harness):
         return WeComConnector(WeComSettings(**{"page_size": self.page, "overlap": 1.0, **settings}), kit)
 
     async def seed(self, simulator: Simulator, start: int, count: int) -> list[str]:
-        wecom = _wecom(simulator)
+        wecom = company(simulator)
         template = wecom.approvals.templates[0]
         ids = []
         for n in range(start, start + count):
@@ -97,7 +97,7 @@ class WeComHarness(Harness):
         return {**settings, "secret": "not-the-secret-of-this-app"}
 
     def secrets(self, simulator: Simulator) -> Sequence[str]:
-        wecom = _wecom(simulator)
+        wecom = company(simulator)
         own = [*wecom.gate.account.secrets.values(), *wecom.messages.robots.values(), "not-the-secret-of-this-app"]
         return [*own, wecom.seal.token, wecom.seal.key_text, *wecom.gate.issued]
 
@@ -110,11 +110,11 @@ class WeComHarness(Harness):
         )
 
     def webhook(self, simulator: Simulator, object: str, id: str, *, at: int) -> WebhookRequest:
-        wecom = _wecom(simulator)
+        wecom = company(simulator)
         template = wecom.approvals.templates[0]
         info = {"SpNo": id, "SpStatus": 2, "TemplateId": template.id, "StatuChangeEvent": 2}
         event = wecom.event("sys_approval_change", {"AgentID": 3010040, "ApprovalInfo": info}, at=at)
-        return _request(wecom.seal, event, at)
+        return signed(wecom.seal, event, at)
 
     def forgeries(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
         query = request.query
@@ -133,18 +133,19 @@ class WeComHarness(Harness):
             *(replace(request, query=changed) for changed in tampered),
             replace(request, body=plain),
             replace(request, body=request.body.replace(b"<Encrypt><![CDATA[", b"<Encrypt><![CDATA[AAAA")),
-            _request(stranger, "<xml/>", request.received),
-            _request(other_corp, "<xml/>", request.received),
+            signed(stranger, "<xml/>", request.received),
+            signed(other_corp, "<xml/>", request.received),
         ]
 
 
-def _request(seal: Seal, event: str, at: int) -> WebhookRequest:
+def signed(seal: Seal, event: str, at: int) -> WebhookRequest:
+    """The event as it comes over the wire."""
     sealed = seal.encrypt(event)
     query = dict(parse_qsl(urlsplit(seal.address(_URL, sealed, at=at)).query))
     return WebhookRequest("POST", "/hooks/wecom", query, {"content-type": "text/xml"}, seal.envelope(sealed, "1"), at)
 
 
-def _wecom(simulator: Simulator) -> WeComSimulator:
+def company(simulator: Simulator) -> WeComSimulator:
     assert isinstance(simulator, WeComSimulator)
     return simulator
 
