@@ -142,7 +142,7 @@ class DingTalkConnector:
         if object.startswith(APPROVAL):
             return await self._approvals.find(object, keys, fields)
         if _is_message(object):
-            return self._messages.find(object, keys)
+            return self._messages.find(keys)
         return await self._contacts.find(object, keys, fields)
 
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:

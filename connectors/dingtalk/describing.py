@@ -37,7 +37,9 @@ class Describer:
         self._client = client
         found = stock()
         self._approval, self._robot = found.pop("approval"), found.pop("robot")
-        self._fixed = found
+        notification = found[NOTIFICATION]
+        facts = replace(notification.facts, repeats_within=settings.resend_within)
+        self._fixed = {**found, NOTIFICATION: replace(notification, facts=facts)}
         self._templates: dict[str, Template] = {}
         self._turn = asyncio.Lock()  # many who ask for the same form at once share one call
 
@@ -99,7 +101,8 @@ class Describer:
         return read_form(title, items, frozenset(self._approval.fields))
 
     def _schema(self, object: str, form: Form) -> ObjectSchema:
-        capabilities = replace(self._approval.capabilities, stamp_field=form.stamp(self._settings.stamp_label))
+        stamp = form.stamp(self._settings.stamp_label)
+        capabilities = replace(self._approval.capabilities, stamp_field=stamp)
         files = capabilities.files and self._settings.file_user is not None
         return replace(
             self._approval,
@@ -107,6 +110,8 @@ class Describer:
             label=form.title,
             fields={**self._approval.fields, **form.fields},
             capabilities=replace(capabilities, files=files),
+            # Without the hub's key nobody can tell whether one was started: a start without an answer is held.
+            facts=self._approval.facts if stamp else replace(self._approval.facts, repeats_within=0.0),
         )
 
     def _known(self, object: str) -> ObjectSchema:

@@ -1,8 +1,8 @@
 """Messages: a work notification or a robot's post is a record that is created once, and hardly ever changes.
 
-A robot's post carries the hub's key as `msgUuid`, and the platform posts one key once: sending it again is safe. A work
-notification has no such key, but the same content reaches the same person once a day; so one whose answer was lost is
-sent again, and who has it already is spared. `resend: false` lets it wait for a person instead.
+Nobody can look one up. A robot's post carries the hub's key as `msgUuid`, and the platform posts one key once; a work
+notification has no such key, but the same content reaches the same person once a day. So what got no answer is sent
+again as it was, for a while (`repeats_within` of the catalogue, `resend_within` of the settings).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Messages:
         uuid = hashlib.sha256(key.encode()).hexdigest()[:32]
         params = {"access_token": robot.token.get_secret_value()}
         if robot.secret is not None:
-            stamp = str(self._kit.clock.now())
+            stamp = str(self._kit.wall.now())
             params |= {"timestamp": stamp, "sign": robot_sign(stamp, robot.secret.get_secret_value())}
         call = Call(
             "robot", "POST", "/robot/send", {**post(write.fields), "msgUuid": uuid}, params, free=True, new=False
@@ -164,12 +164,9 @@ class Messages:
             values = {name: value for name, value in values.items() if name in fields}
         return GetAnswer(id, GetKind.FOUND, Record(object, id, values), asked, result.answered)
 
-    def find(self, object: str, keys: Sequence[Mapping[str, Any]]) -> list[FindAnswer]:
-        """Nobody can look a message up. By the hub's key the answer is 'not there' all the same where sending it again
-        does no harm (see the top of this file), and 'can't tell' everywhere else."""
-        stamp = "msg_uuid" if object.startswith(ROBOT) else "key"
-        harmless = object.startswith(ROBOT) or self._settings.resend
-        return [FindAnswer(cant_tell=not (harmless and set(key) <= {stamp})) for key in keys]
+    def find(self, keys: Sequence[Mapping[str, Any]]) -> list[FindAnswer]:
+        """Nobody tells who carries a key."""
+        return [FindAnswer(cant_tell=True) for _ in keys]
 
 
 # ---- bodies ----------------------------------------------------------------------------------------------------------

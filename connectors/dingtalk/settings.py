@@ -87,10 +87,11 @@ class DingTalkSettings(BaseModel):
         ge=0,
         description="seconds that a form's description is kept; asking costs a call",
     )
-    resend: bool = Field(
-        default=True,
-        description="a work notification whose answer was lost is sent again (the vendor drops the same text of the "
-        "same day); false: it waits for a person",
+    resend_within: float = Field(
+        default=1800.0,
+        ge=0,
+        description="seconds within which a work notification whose answer was lost is sent again: the platform drops "
+        "the same content of the same day; 0: it waits for a person",
     )
     base_url: str = Field(default="https://api.dingtalk.com", description="address of the new API")
     old_base_url: str = Field(default="https://oapi.dingtalk.com", description="address of the old API")

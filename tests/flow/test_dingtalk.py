@@ -35,8 +35,8 @@ FLOWS = {
     "employees": "every: 1s",
     "discount-to-dingtalk": "every: 1s, settles_within: 1s",
     "discount-to-crm": "every: 1h",  # so what comes home comes by events
-    "won-orders-to-people": "every: 1s, first_sight: baseline",
-    "won-orders-to-group": "every: 1s, first_sight: baseline",
+    "won-orders-to-people": "every: 1s, first_sight: baseline, settles_within: 1s",
+    "won-orders-to-group": "every: 1s, first_sight: baseline, settles_within: 1s",
 }
 
 
