@@ -53,7 +53,7 @@ def out() -> Console:
 
 
 def err() -> Console:
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _UNBOUNDED)
 
 
 def print_json(value: Any) -> None:

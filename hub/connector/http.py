@@ -442,7 +442,7 @@ class Http:
         )
         if isinstance(error, httpx.TimeoutException):
             reason = f"{type(error).__name__} after at most {total:g} s"
-        host = self._client.base_url.host
+        host = self._client.base_url.netloc.decode("ascii", "replace")
         what = "the request left and no definite answer came" if sent else "the request never left"
         failure = TransportFailure(
             self.redact(f"{host}: {where}: {what}: {reason}"),

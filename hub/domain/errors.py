@@ -49,6 +49,14 @@ class HubError(Exception):
         self.hint = hint
 
 
+def said_by(system: str, error: HubError) -> HubError:
+    """The same error, naming the system that it is about; once is enough."""
+    if not error.message.startswith(f"{system}: "):
+        error.message = f"{system}: {error.message}"
+        error.args = (error.message,)
+    return error
+
+
 class InvalidInput(HubError):
     """What a person gave (a flag, a file, YAML) is wrong. `problems` lists all of it at once."""
 

@@ -133,7 +133,7 @@ def load(file: Path, installed: Catalogue, environ: Mapping[str, str] = os.envir
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} is not UTF-8 text (byte {error.start}).") from error
+        raise InvalidInput(f"{file} is not UTF-8 text (byte {error.start}).", hint="save it as UTF-8") from error
     except OSError as error:
         raise NotFound(
             f"{file} can't be read: {error.strerror}.", hint="make a project with `hub init FOLDER`"

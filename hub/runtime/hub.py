@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hub.domain.clock import Clock, SystemClock
+from hub.domain.errors import HubError, said_by
 from hub.runtime import turns
 from hub.runtime.config import Config
 from hub.runtime.connectors import Installed
@@ -103,7 +104,10 @@ class Hub:
         spec = self.project.mappings()[flow]
         for name in (spec.source.system, spec.target.system):
             if name not in self._proven:
-                mark = await self.project.connector(name).fingerprint()
+                try:
+                    mark = await self.project.connector(name).fingerprint()
+                except HubError as error:
+                    raise said_by(name, error) from None
                 await systems.prove(self.store, name, self.config.systems[name].connector, mark)
                 self._proven.add(name)
 

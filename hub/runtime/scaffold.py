@@ -65,7 +65,17 @@ class Made:
 
 
 def scaffold(folder: Path, name: str, installed: Installed, *, simulated: bool) -> Made:
-    """Make the project. Raises NotFound for an unknown pair, InvalidInput when there is a project already."""
+    """Make the project. Raises NotFound for an unknown pair, InvalidInput when there is a project already or the folder
+    can't be written.
+    """
+    try:
+        return _make(folder, name, installed, simulated=simulated)
+    except OSError as error:
+        hint = "choose a folder that you may write"
+        raise InvalidInput(f"{error.filename or folder} can't be written: {error.strerror}.", hint=hint) from error
+
+
+def _make(folder: Path, name: str, installed: Installed, *, simulated: bool) -> Made:
     pair = _pair(name)
     if (folder / FILE).exists():
         raise InvalidInput(f"{folder / FILE} exists already.", hint="choose another folder, or delete it first")

@@ -40,6 +40,13 @@ class StoreSettings(Section):
         default=SecretStr("sqlite:///hub.db"),
         description="Where the hub keeps its own data: `sqlite:///hub.db` (beside hub.yaml) or `postgresql://…`.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _known_kind(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("sqlite:///", "postgresql://", "postgres://", "postgresql+")):
+            raise ValueError("the store is SQLite or PostgreSQL: sqlite:///hub.db or postgresql://user@host/database")
+        return value
     key: SecretStr | None = Field(
         default=None,
         description="Key that seals log-ins, so that processes may share them through the store: `${env:HUB_KEY}`. "

@@ -38,7 +38,9 @@ def run_hub(
     context: typer.Context,
     port: Annotated[
         int | None,
-        typer.Option(help="Listen on this port instead of hub.yaml's; 0 takes a free one.", show_default=False),
+        typer.Option(
+            help="Listen on this port instead of hub.yaml's; 0 takes a free one.", min=0, max=65535, show_default=False
+        ),
     ] = None,
     role: Annotated[
         str, typer.Option(help="all, scheduler, worker or ingress; parts of a fleet over PostgreSQL.")

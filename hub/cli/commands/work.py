@@ -79,6 +79,12 @@ def sync(
 
 
 def _synced(done: dict[str, Any]) -> None:
+    for id_ in done["absent"]:
+        output.warn(f"The source has no record {id_}.", "`--record` takes the record's id, not its number")
+    for id_ in done["unreadable"]:
+        output.warn(
+            f"The source does not show the record {id_}: no rights, or it can't tell.", "`hub check` tells the rights"
+        )
     read, captured = done["captured"], done["captured"]["new"] + done["captured"]["newer"]
     output.good(f"{done['flow']}: {output.counted(read['read'], 'record')} read, {captured:,} new or changed.")
     if done["delivered"]:

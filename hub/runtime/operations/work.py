@@ -60,11 +60,17 @@ class ReconcileParams(Act):
 
 
 class Synced(Result):
-    """What a sync did. `captured` are the books of the read; `delivered` counts what came to rest, by state."""
+    """What a sync did. `captured` are the books of the read; `delivered` counts what came to rest, by state.
+
+    Of records that were asked for by id, `absent` are those that the source does not have, `unreadable` those that it
+    did not show.
+    """
 
     flow: str
     run: str
     captured: dict[str, int]
+    absent: list[str]
+    unreadable: list[str]
     delivered: dict[str, int]
     states: dict[str, int]
     needs_person: int
@@ -108,6 +114,9 @@ class Reconciled(Result):
     findings: list[dict[str, Any]]
 
 
+_SHOWN = 100
+
+
 class _Steps:
     """Adds up what an engine tells of its progress."""
 
@@ -121,6 +130,7 @@ class _Steps:
 
 async def _sync(call: Call, params: SyncParams) -> Synced:
     hub, flow = call.hub, params.flow
+    since = moment(call, flow, params.since)
     engine = await hub.working(flow)
     async with hub.reading(flow):
         if params.records:
@@ -130,7 +140,7 @@ async def _sync(call: Call, params: SyncParams) -> Synced:
             report = await engine.read(
                 flow,
                 full=params.full,
-                since=moment(call, flow, params.since),
+                since=since,
                 cause="person",
                 progress=_Steps(call, "reading"),
             )
@@ -140,10 +150,13 @@ async def _sync(call: Call, params: SyncParams) -> Synced:
     hub.signals.wake(*hub.config.flows)
     states = (await hub.counts()).get(flow, {})
     captured = {**asdict(report.counts), "gone": report.gone, "unreadable": len(report.unreadable)}
+    absent = [one.id for one in report.seen if one.payload is None]
     return Synced(
         flow=flow,
         run=str(report.run),
         captured=captured,
+        absent=absent,
+        unreadable=report.unreadable[:_SHOWN],
         delivered=delivered,
         states=states,
         needs_person=states.get("held", 0) + states.get("dead", 0),
@@ -151,8 +164,9 @@ async def _sync(call: Call, params: SyncParams) -> Synced:
 
 
 async def _preview(call: Call, params: PreviewParams) -> Previews:
+    since = moment(call, params.flow, params.since)
     engine = await call.hub.working(params.flow)
-    found = await engine.preview(params.flow, ids=params.records, since=moment(call, params.flow, params.since))
+    found = await engine.preview(params.flow, ids=params.records, since=since)
     schema = engine.flow(params.flow).target_schema
     return Previews(items=[Preview(**{**asdict(one), "changes": masked(one.changes, schema)}) for one in found])
 
