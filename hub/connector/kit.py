@@ -21,16 +21,16 @@ from hub.domain.clock import Clock, SystemClock
 class Kit:
     """Everything from the outside world that a connector may use: `ConnectorClass(settings, kit)`.
 
-    `system` is the connection's name; `clock` tells the time to sign with, `steady` the same for all that is compared
-    later and never steps back; `sleep` waits (seconds) by the same time; `breaker` is the system's; `transport`
-    replaces the network in tests.
+    `system` is the connection's name; `clock` tells the time and never steps back, `wall` what a machine's clock shows,
+    for signatures that a vendor compares with its own; `sleep` waits (seconds) by the same time; `breaker` is the
+    system's; `transport` replaces the network in tests.
     """
 
     system: str
     clock: Clock
     tokens: TokenCache
     budgets: Budgets
-    steady: Clock
+    wall: Clock
     sleep: Sleep = asyncio.sleep
     breaker: Breaker | None = None
     transport: httpx.AsyncBaseTransport | None = None
@@ -49,17 +49,16 @@ class Kit:
         budgets: Budgets | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         breaker: Breaker | None = None,
-        steady: Clock | None = None,
+        wall: Clock | None = None,
     ) -> Kit:
         """A kit that lives in this process alone, as far as it is given nothing that is shared."""
         clock = clock or SystemClock()
-        steady = steady or clock
         return cls(
             system=system,
             clock=clock,
             tokens=tokens or MemoryTokens(),
-            budgets=budgets or LocalBudgets(steady, sleep=sleep),
-            steady=steady,
+            budgets=budgets or LocalBudgets(clock, sleep=sleep),
+            wall=wall or clock,
             sleep=sleep,
             breaker=breaker,
             transport=transport,
@@ -81,7 +80,7 @@ class Kit:
         """A client for this system. Its owner closes it."""
         made = Http(
             base_url,
-            clock=self.steady,
+            clock=self.clock,
             logger=self.logger,
             sleep=self.sleep,
             secrets=secrets,
@@ -99,7 +98,7 @@ class Kit:
 
     def token_source(self, account: str, login: Callable[[], Awaitable[Token]], *, early: float = 300.0) -> TokenSource:
         """Tokens of one `account` of this system; `login` fetches a new one, `early` is seconds before its end."""
-        return TokenSource(self.tokens, self.steady, f"{self.system}:{account}", login, early=early, seen=self._hide)
+        return TokenSource(self.tokens, self.clock, f"{self.system}:{account}", login, early=early, seen=self._hide)
 
     def _hide(self, token: Token) -> None:
         """A token that another process fetched is as secret as one of our own."""

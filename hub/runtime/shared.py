@@ -38,9 +38,9 @@ class Shared:
         self._budgets[system] = budgets
         return Kit.local(
             system,
+            clock=clock,
             # A signature tells the vendor what the machine's clock says, also after it was put right.
-            clock=clock.wall if isinstance(clock, SteadyClock) else clock,
-            steady=clock,
+            wall=clock.wall if isinstance(clock, SteadyClock) else clock,
             tokens=self._tokens,
             budgets=budgets,
             breaker=breaker,

@@ -96,6 +96,11 @@ _LIBPQ: tuple[tuple[str, _Sentence], ...] = (
     ("no password supplied", _POSTGRES["28"]),
     ("no pg_hba.conf entry", _POSTGRES["28"]),
     ("too many clients", _POSTGRES["53300"]),
+    ("too many connections", _POSTGRES["53300"]),
+    ("remaining connection slots are reserved", _POSTGRES["53300"]),
+    ("is starting up", _POSTGRES["57"]),
+    ("is shutting down", _POSTGRES["57"]),
+    ("not currently accepting connections", _POSTGRES["57"]),
     ("does not exist", _POSTGRES["3D000"]),
 )
 _NO_ANSWER = _Sentence(

@@ -12,7 +12,7 @@ from hub.connector.breaker import BreakerState
 from hub.connector.turns import for_flow
 from hub.domain.clock import Clock
 from hub.domain.delivery import State
-from hub.domain.errors import HubError, NotFound
+from hub.domain.errors import HubError, NotFound, StoreError
 from hub.store import claims
 from hub.store.engine import Store
 from hub.sync import lease, link, reconcile, stumble, write_back
@@ -50,6 +50,7 @@ class Engine:
         self._lease = lease
         self._watch = claims.Watch(store, lease=lease)
         self._desks: dict[str, asyncio.Lock] = {}
+        self._broken_off: list[claims.Claimed] = []  # and not handed back, since the store was away
         self._looked: dict[str, float] = {}  # when expired leases of a flow were last looked for
 
     def flow(self, name: str) -> Flow:
@@ -128,6 +129,7 @@ class Engine:
             return await self._drain_once(one)
 
     async def _drain_once(self, one: Flow) -> dict[str, int]:
+        await self._hand_back_late()
         await self._release_dead(one)
         limit = self._limit(one)
         now = self.clock.now()
@@ -151,8 +153,20 @@ class Engine:
                     with for_flow(one.policy.priority, bulk=bulk):
                         return await self._work(one, claimed, desk)
                 except BaseException:
-                    await asyncio.shield(claims.hand_back(self.store, claimed))
+                    await asyncio.shield(self._hand_back(claimed))
                     raise
+
+    async def _hand_back(self, claimed: Sequence[claims.Claimed]) -> None:
+        """What is broken off is due again at once; if the store is away just now, as soon as it is back."""
+        try:
+            await claims.hand_back(self.store, claimed)
+        except StoreError:
+            self._broken_off += claimed
+
+    async def _hand_back_late(self) -> None:
+        late, self._broken_off = self._broken_off, []
+        if late:
+            await self._hand_back(late)
 
     async def _release_dead(self, flow: Flow) -> None:
         """Now and then: a holder that is gone is not gone for the first time in this second."""

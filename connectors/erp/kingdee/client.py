@@ -250,7 +250,7 @@ class KingdeeClient:
                 app_secret=self._settings.app_secret.get_secret_value(),
                 lcid=self._settings.lcid,
                 org_num=self._settings.org_num,
-                timestamp=self._kit.clock.now() // 1000,
+                timestamp=self._kit.wall.now() // 1000,
             )
         if cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
@@ -266,7 +266,7 @@ class KingdeeClient:
     async def _log_in(self) -> Token:
         """LoginBySign, then the organisation to work in."""
         settings = self._settings
-        stamp = self._kit.clock.now() // 1000
+        stamp = self._kit.wall.now() // 1000
         secret = settings.app_secret.get_secret_value()
         sign = login_sign(settings.acct_id, settings.username, settings.app_id, secret, stamp, settings.sign_algorithm)
         self._http.hide(sign)
