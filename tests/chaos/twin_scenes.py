@@ -99,10 +99,14 @@ async def paused_past_the_lease(on: Stage) -> Figures:
     sleeper = await on.hub(failpoint="before-settle:1:stop", alone=False)
     on.erp.refuse_next.append(("BatchSave", Refused("服务器正忙，未能保存", code=9)))
     await sleeper.stops_at("drain", flow="orders-to-erp")
+    await on.round(hub, *ORDERS)  # from here on the lease is watched, and stands still
+    on.later(600)
+    await on.settle(hub, *ORDERS)
     on.later(600)
     await on.settle(hub, *ORDERS)
     sleeper.wake()
     await sleeper.answer()
+    on.later(600)  # all that it may leave behind is a doubt, and that is settled by now
     await on.settle(hub, *ORDERS)
     return await on.figures(hub)
 

@@ -22,6 +22,7 @@ import hub.sync.engine
 import hub.sync.probe
 import hub.sync.reading
 import hub.sync.resolve
+from hub.connector import fence
 from hub.domain.delivery import State
 from hub.domain.record import Fields, Order, Reading, RowWrite, order
 from hub.domain.schema import ObjectSchema
@@ -31,11 +32,11 @@ from hub.store.engine import Store
 from hub.store.tables import delivery
 from hub.sync.capture import Captured, Seen, capture
 from hub.sync.changes import Difference, difference
+from hub.sync.entries import Bookkeeper
 from hub.sync.flow import Flow
 from hub.sync.gather import Gatherer
 from hub.sync.reading import Reader
 from hub.sync.resolve import Resolver
-from hub.sync.settle import Settler
 from hub.sync.work import Sent, Task, Work
 
 Pairs = Sequence[tuple[Work, Task]]
@@ -96,14 +97,24 @@ def _no_fencing() -> None:
     async def held(conn: AsyncConnection, claimed: Collection[claims.Claimed]) -> dict[int, int]:
         return {id: row.revision for id, row in (await _present(conn, [one.id for one in claimed])).items()}
 
-    settle = deliveries.settle
+    settle, settle_delivered = deliveries.settle, deliveries.settle_delivered
 
     async def settle_anyway(conn: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
         present = await _present(conn, [row[-2] for row in rows])
         await settle(conn, [(*row[:-1], present[row[-2]].lease_token) for row in rows])
 
+    async def delivered_anyway(conn: AsyncConnection, keys: Sequence[tuple[int, int, int]], **more: Any) -> int:
+        present = await _present(conn, [id for id, *_ in keys])
+        mine = [(id, present[id].lease_token, revision) for id, _, revision in keys]
+        return await settle_delivered(conn, mine, **more)
+
+    def proven(_needed: float) -> None:
+        """Whatever is left of the lease."""
+
     _patch(claims, "still_held", held)
     _patch(deliveries, "settle", settle_anyway)
+    _patch(deliveries, "settle_delivered", delivered_anyway)
+    _patch(fence, "prove", proven)
 
 
 async def _present(conn: AsyncConnection, ids: Collection[int]) -> Mapping[int, Any]:
@@ -202,16 +213,16 @@ def _no_echo_suppression() -> None:
 
 def _no_baseline() -> None:
     """Adopting links two records and remembers nothing of what they said."""
-    seen_after = Settler._seen_after
+    seen_after = Bookkeeper._seen_after
 
     def link_only(self: Task, _rendered: Rendered, _rows: dict[str, dict[str, str]]) -> None:
         self.new_sent = Sent()
 
-    def unseen(self: Settler, task: Task) -> dict[str, Any] | None:
+    def unseen(self: Bookkeeper, task: Task) -> dict[str, Any] | None:
         return None if task.adopted is not None else seen_after(self, task)
 
     _patch(Task, "adopt", link_only)
-    _patch(Settler, "_seen_after", unseen)
+    _patch(Bookkeeper, "_seen_after", unseen)
 
 
 def _no_row_pairing() -> None:
