@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 
 from hub.connector.contract import Op, Write
-from hub.domain.outcome import Outcome, OutcomeKind
+from hub.domain.outcome import Failure, Outcome, OutcomeKind
 from hub.mapping.compile import TableFacts
 from hub.store import identities
 from hub.store.engine import Store
 from hub.sync.changes import applied
 from hub.sync.flow import Flow
 from hub.sync.payload import Payload
-from hub.sync.work import Sent, Task, Work
+from hub.sync.work import Intent, Sent, Task, Work
 
 
 @dataclass(slots=True)
@@ -62,9 +62,13 @@ class Bookkeeper:
     def _note(self, batch: Entries, work: Work, task: Task) -> None:
         outcome, intent = task.outcome, task.intent
         system, schema = self._flow.target.name, self._flow.target_schema
+        if task.lost is not None and not task.lost.noted:
+            failure = Failure("its worker ended before it could note the answer")
+            self._attempt(batch, work, task.lost, Outcome(OutcomeKind.UNKNOWN, failure=failure), 0)
+        if outcome is not None and intent is not None:
+            intent.noted = True
+            self._attempt(batch, work, intent, outcome, task.took)
         if task.set_aside:
-            if outcome is not None and intent is not None:
-                self._attempt(batch, work, task, outcome)
             return
         if task.gone is not None:
             batch.tombstones.append((system, schema.name, task.gone.record_id))
@@ -73,7 +77,6 @@ class Bookkeeper:
         if outcome is None or intent is None:
             self._note_seen(batch, task)
             return
-        self._attempt(batch, work, task, outcome)
         write = intent.write
         if outcome.kind not in (OutcomeKind.OK, OutcomeKind.PARTLY):
             if outcome.kind is OutcomeKind.UNKNOWN and task.target is not None:
@@ -201,9 +204,8 @@ class Bookkeeper:
             return task.doubt | frozenset(task.intent.write.fields) | frozenset(task.intent.write.rows)
         return task.doubt
 
-    def _attempt(self, batch: Entries, work: Work, task: Task, outcome: Outcome) -> None:
-        assert task.intent is not None
-        write, failure = task.intent.write, outcome.failure
+    def _attempt(self, batch: Entries, work: Work, intent: Intent, outcome: Outcome, took: int) -> None:
+        write, failure = intent.write, outcome.failure
         sent = (*write.fields, *write.rows) if write.rows else tuple(write.fields)
         names = self._names.get(sent)
         if names is None:
@@ -220,8 +222,8 @@ class Bookkeeper:
                 failure.message if failure is not None else None,
                 None,
                 names,
-                orjson.dumps(task.overwritten).decode() if task.overwritten else None,
-                task.took,
+                orjson.dumps(intent.overwrites).decode() if intent.overwrites else None,
+                took,
             )
         )
 

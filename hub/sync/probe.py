@@ -148,4 +148,5 @@ async def _others(flow: Flow, pairs: Sequence[Pair]) -> None:
             write = task.intent.write
             task.doubt = task.doubt | frozenset(write.fields) | frozenset(write.rows)
             task.unfinished = bool(write.steps)
+            task.lost = task.intent
             task.intent = None

@@ -16,6 +16,7 @@ from hub.domain.values import DoesNotFit, canonical
 from hub.mapping.compile import CompiledMapping
 from hub.mapping.model import Leaving
 from hub.mapping.result import Context, Failed, Filtered, Item, Refused, Rendered, Waiting
+from hub.store import claims
 from hub.store.engine import Store
 from hub.sync.changes import Difference, TablePolicy, difference, pair_rows, row_id_field, whole
 from hub.sync.flow import Flow, OnAdopt, OnGone
@@ -23,6 +24,7 @@ from hub.sync.gather import Gatherer, read_targets
 from hub.sync.locate import Found, Located, Want, empty, locate
 from hub.sync.work import Intent, Task, Verdict, Work
 
+_RETRY_PARTNER = 2.0  # seconds until a record that the other direction is writing is looked at again
 _SWEEP = 600.0  # seconds after which what waits is looked at again, should every wake-up fail
 
 
@@ -177,9 +179,26 @@ class Resolver:
                 wants.append(Want(work.claimed.entity, rendered.match, stamp))
                 asked.append((work, task))
         located = await locate(self._store, self._flow, wants, self._flow.target_fields) if wants else []
+        busy = await self._under_way([answer.record.id for answer in located if answer.record is not None])
         for (_, task), answer in zip(asked, located, strict=True):
-            self.take_located(task, answer)
+            if answer.found is Found.ONE and answer.record is not None and answer.record.id in busy:
+                text = f"what {self._flow.target.name} {answer.record.id} becomes here is being written just now"
+                task.verdict = Verdict(State.PENDING, "partner", text, delay=_RETRY_PARTNER)
+            else:
+                self.take_located(task, answer)
         await self._baselines([(work, task) for work, task in asked if task.adopted is not None])
+
+    async def _under_way(self, ids: Sequence[str]) -> set[str]:
+        """Two-way: which of these target records the partner has written here without having noted it yet.
+
+        A customer of the ERP is created in the CRM and the worker dies; then this flow finds both and takes them for
+        old acquaintances, whose differences stay as they are. But one is made of the other, and what has been changed
+        since is a change. The partner's own probe links them; this delivery waits for it.
+        """
+        if self._flow.partner is None or not ids:
+            return set()
+        async with self._store.read() as conn:
+            return await claims.with_intent(conn, self._flow.partner.name, ids)
 
     async def adopt_refused(self, works: Sequence[Work]) -> None:
         """A create that the target refused because it has this one already, or for a reason nobody knows: look, and
@@ -505,6 +524,7 @@ class Resolver:
             work.revision,
             actions,
             work.title,
+            overwrites=dict(task.overwritten),
         )
 
     def _options(self) -> dict[str, object]:

@@ -84,6 +84,8 @@ class Intent:
     actions: tuple[str, ...] = ()
     title: str | None = None
     leaving: str | None = None  # the rule by which the record left, if this is what its leaving asks for
+    overwrites: dict[str, Any] = field(default_factory=dict)  # what somebody else had put where this writes
+    noted: bool = False  # the history tells of it already
 
     def encode(self) -> dict[str, Any]:
         write = self.write
@@ -104,6 +106,8 @@ class Intent:
             "actions": self.actions,
             "title": self.title,
             "leaving": self.leaving,
+            "over": self.overwrites,
+            "noted": self.noted,
         }
         body.update({name: value for name, value in optional.items() if value})
         return body
@@ -135,6 +139,8 @@ class Intent:
             tuple(body.get("actions", ())),
             body.get("title"),
             body.get("leaving"),
+            body.get("over", {}),
+            body.get("noted", False),
         )
 
 
@@ -152,6 +158,7 @@ class Task:
     sent: Sent = field(default_factory=Sent)
     seen: Fields | None = None
     doubt: frozenset[str] = frozenset()
+    lost: Intent | None = None  # the write of a worker that did not live to note it
     unfinished: bool = False  # of a write in doubt the save may have gone through, and the steps after it not
     current: Record | None = None
     answer: GetKind | None = None
