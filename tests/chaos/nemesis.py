@@ -15,6 +15,7 @@ from tests.chaos.hubs import Hubs, Life, Slot
 
 _SLEEP = 1.5 * LEASE  # seconds for which a process is stopped: past all that it had claimed
 _CLOCK = 500  # milliseconds by which a process's clock is wrong at most, either way
+_ONCE_PATIENCE = 20.0  # seconds in which a process has to come by its failpoint when each is to strike once
 _TRIES = 4  # lives in which a failpoint may stay unreached before the run goes on without it
 _STOP_EVERY = 7  # strikes
 # Where sleeping past the lease is worst: what is claimed, what may leave, what has left and is not written down.
@@ -37,9 +38,18 @@ class Nemesis:
         self._stops = 0
         self._by_us: set[int] = set()
         self.asleep: Counter[str] = Counter()
+        self._once = False
         hubs.next_life = self._next_life
 
+    def only_once(self) -> None:
+        """Be content when each failpoint has struck: no sleep, and no other deaths but of those who don't come by."""
+        self._once = True
+        self._patience = _ONCE_PATIENCE
+
     def _next_life(self, slot: Slot) -> Life:
+        if self._once and self._wanted():
+            self._points.rotate(-1)
+            return Life(self._points[-1], self._wrong())
         return self._plans.pop(slot.number, Life(clock=self._wrong()))
 
     def _wrong(self) -> int:
@@ -64,7 +74,7 @@ class Nemesis:
         """Strike until it has struck often enough."""
         began = time.monotonic()
         turn = 0
-        while (done := self.killed.total()) < self._kills:
+        while (done := self.killed.total()) < self._kills and self._wanted():
             slot = self._hubs.slots[turn % len(self._hubs.slots)]
             turn += 1
             if slot.life.failpoint and slot.alive:
@@ -74,8 +84,15 @@ class Nemesis:
                 await asyncio.sleep(max(0.2, due - time.monotonic()))
                 self._plan_next(slot, turn)
                 await self._kill(slot)
-            if turn % _STOP_EVERY == 0:
+            if turn % _STOP_EVERY == 0 and not self._once:
                 await self._put_to_sleep(slot)
+
+    def _wanted(self) -> bool:
+        """Whether there is anything left to strike; what has struck is done with when each is to strike once."""
+        if self._once:
+            killed = self.killed
+            self._points = deque(name for name in self._points if not killed[name])
+        return bool(self._points) or not self._once
 
     async def _kill(self, slot: Slot) -> None:
         if slot.pid is not None:
@@ -86,7 +103,7 @@ class Nemesis:
 
     def _plan_next(self, slot: Slot, turn: int) -> None:
         """Every other life of a process ends at a failpoint, or sleeps there."""
-        if turn % _STOP_EVERY == 4:
+        if turn % _STOP_EVERY == 4 and not self._once:
             name = f"{_STOP_AT[self._stops % len(_STOP_AT)]}:{self._dice.randint(1, 2)}:stop"
             self._stops += 1
         elif self._points:
@@ -106,7 +123,7 @@ class Nemesis:
             return
         else:
             self._tries[name] += 1
-            if self._tries[name] >= _TRIES and name in self._points:
+            if self._tries[name] >= _TRIES and name in self._points and not self._once:
                 self._points.remove(name)
         await self._kill(slot)
 

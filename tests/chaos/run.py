@@ -18,7 +18,7 @@ import orjson
 from hub.cli.demo.truth import CRM_OBJECTS, ERP_OBJECTS
 from hub.sync.failpoints import NAMES
 from tests.chaos.checker import WRITES_LIMIT, check
-from tests.chaos.deeds import DEEDS
+from tests.chaos.deeds import DEEDS, cancel
 from tests.chaos.evidence import Evidence
 from tests.chaos.hubs import Life
 from tests.chaos.nemesis import Nemesis
@@ -47,6 +47,7 @@ class Plan:
     records: int = 40
     weather: bool = True
     points: tuple[str, ...] = NAMES
+    every_point: bool = False  # kill at each failpoint once, as long as `kills` last, instead of in between
 
     @property
     def wanted(self) -> int:
@@ -138,14 +139,17 @@ async def _attack(
     seconds = plan.minutes * 60
     weather = Weather(plan.seed, on.crm, on.erp)
     nemesis = Nemesis(plan.seed, on.hubs, kills=plan.kills, seconds=seconds, points=plan.points)
+    if plan.every_point:
+        nemesis.only_once()
     over = asyncio.Event()
     blowing = asyncio.create_task(weather.change()) if plan.weather else None
     striking = asyncio.create_task(nemesis.strike())
     began, before = time.monotonic(), await _settled(on)
+    deeds = {**DEEDS, cancel: 5 * DEEDS[cancel]} if plan.every_point else DEEDS  # else one of them is rarely passed
     try:
-        await live(company, DEEDS, changes=changes, seconds=seconds, stop=over)
+        await live(company, deeds, changes=changes, seconds=seconds, stop=over)
         while not striking.done():  # the world goes on for as long as anybody is killed
-            await live(company, DEEDS, changes=5, seconds=5 * seconds / changes, stop=over)
+            await live(company, deeds, changes=5, seconds=5 * seconds / changes, stop=over)
         await striking
     finally:
         for task in (striking, blowing):
