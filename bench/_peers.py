@@ -8,41 +8,25 @@ core, early acknowledgement: what is in hand is lost when a worker dies), with a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from celery import Celery
 from procrastinate import App, PsycopgConnector
 from redis import Redis
 
+from bench._postgres import schema
 from bench.sync import records, translate_by_hand
 
 BROKER = os.environ.get("HUB_TEST_BROKER", "redis://127.0.0.1:6379/0")
-POSTGRES = os.environ.get("HUB_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 PATIENCE = 300.0  # seconds until a peer that does not get on is given up
 
 _PREFIX, _DONE = "HUB_BENCH_PREFIX", "HUB_BENCH_DONE"
-
-
-@contextlib.contextmanager
-def schema() -> Iterator[str]:
-    """The URL of an empty schema of its own on the test server; dropped with the block."""
-    name = f"bench_{secrets.token_hex(6)}"
-    with psycopg.connect(POSTGRES, autocommit=True) as admin:
-        admin.execute(f'CREATE SCHEMA "{name}"')
-    try:
-        yield f"{POSTGRES}{'&' if '?' in POSTGRES else '?'}options=-csearch_path%3D{name}"
-    finally:
-        with psycopg.connect(POSTGRES, autocommit=True) as admin:
-            admin.execute(f'DROP SCHEMA "{name}" CASCADE')
 
 
 # ---- Celery ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench import _peers
+from bench._postgres import schema
 from bench.report import Report, peak_mb, print_report
 from bench.sync import (
     PAGE,
@@ -139,7 +140,7 @@ def measure(given: argparse.Namespace, folder: Path) -> Report:
     for name in given.database:
         with contextlib.ExitStack() as stack:
             urls = [
-                f"sqlite:///{folder}/{turn}.db" if name == "sqlite" else stack.enter_context(_peers.schema())
+                f"sqlite:///{folder}/{turn}.db" if name == "sqlite" else stack.enter_context(schema())
                 for turn in ("first", "again")
             ]
             rates[name] = asyncio.run(ours(urls[0], given.records, given.seed))

@@ -21,7 +21,7 @@ from time import perf_counter
 
 import orjson
 
-from bench import _peers
+from bench._postgres import schema
 from bench.report import Report, peak_mb, print_report
 from bench.sync import InstantSource, InstantTarget, bench_flow
 from hub.connector.contract import Write
@@ -69,7 +69,7 @@ async def work(given: argparse.Namespace) -> None:
 async def rate(given: argparse.Namespace, workers: int, slow: float) -> tuple[float, float]:
     """Deliveries a second of so many processes, and the largest one's peak memory in MB."""
     count = given.records if not slow else given.records // 4
-    with _peers.schema() as url:
+    with schema() as url:
         store = await Store.open(url)
         flow = bench_flow(store.clock, InstantSource(count, given.seed), InstantTarget())
         await Engine(store, {"bench": flow}).read("bench")

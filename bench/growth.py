@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 from sqlalchemy import text
 
-from bench import _peers
+from bench._postgres import schema
 from bench.drain import Target
 from bench.report import Report, peak_mb, print_report
 from bench.sync import PAGE, InstantSource, bench_flow, records, translate_by_hand
@@ -107,9 +107,7 @@ class Bench:
         self.store = store
         self.pairs = pairs
         self.source = Source()
-        target = Target()
-        target.written = 10**11  # ids that are not taken yet
-        self.engine = Engine(store, {"bench": bench_flow(store.clock, self.source, target)})
+        self.engine = Engine(store, {"bench": bench_flow(store.clock, self.source, Target())})
         self.costs: list[float] = []
         self.turn = 0
 
@@ -134,7 +132,7 @@ async def measure(name: str, sizes: list[int], given: argparse.Namespace, folder
     with contextlib.ExitStack() as stack:
         benches = []
         for size in sizes:
-            url = f"sqlite:///{folder}/{size}.db" if name == "sqlite" else stack.enter_context(_peers.schema())
+            url = f"sqlite:///{folder}/{size}.db" if name == "sqlite" else stack.enter_context(schema())
             store = await Store.open(url, clock=SystemClock())
             await fill(store, size // 2, given.seed)
             benches.append(Bench(store, size // 2))

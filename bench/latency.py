@@ -25,7 +25,7 @@ import orjson
 import yaml
 from sqlalchemy import select
 
-from bench import _peers
+from bench._postgres import schema
 from bench.report import Report, peak_mb_of, print_report
 from hub.cli.demo.desk import Desk, desk
 from hub.store.engine import Store
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-latency-") as folder, contextlib.ExitStack() as stack:
-        url = f"sqlite:///{folder}/hub.db" if given.database == "sqlite" else stack.enter_context(_peers.schema())
+        url = f"sqlite:///{folder}/hub.db" if given.database == "sqlite" else stack.enter_context(schema())
         print_report(asyncio.run(run(given, Path(folder), url)), as_json=given.json)
 
 

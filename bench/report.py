@@ -49,8 +49,8 @@ def print_report(report: Report, *, as_json: bool) -> None:
         figure = {
             "name": report.name,
             "unit": report.unit,
-            "ours": round(report.ours, 1),
-            "limit": round(report.limit, 1),
+            "ours": _rounded(report.ours),
+            "limit": _rounded(report.limit),
             "peers": {name: round(value, 1) for name, value in report.peers.items()},
             "ratio_to_limit": round(report.ratio_to_limit, 3),
             "peak_mb": round(report.peak_mb, 1),
@@ -61,11 +61,16 @@ def print_report(report: Report, *, as_json: bool) -> None:
     table = Table(title=f"{report.name} ({report.unit})")
     for head in ("what", report.unit, "ours is"):
         table.add_column(head, justify="left" if head == "what" else "right")
-    table.add_row("ours", f"{report.ours:,.0f}", "")
-    table.add_row("the limit", f"{report.limit:,.0f}", f"{report.ratio_to_limit:.2f} of it")
+    table.add_row("ours", f"{_rounded(report.ours):,}", "")
+    table.add_row("the limit", f"{_rounded(report.limit):,}", f"{report.ratio_to_limit:.2f} of it")
     for name, value in report.peers.items():
         table.add_row(name, f"{value:,.0f}", f"{report.ours / value:.1f} times" if value else "")
     for name, value in report.extra.items():
         table.add_row(name, str(value), "")
     table.add_row("peak memory", f"{report.peak_mb:,.0f} MB", "")
     Console().print(table)
+
+
+def _rounded(value: float) -> float:
+    """To what can be read: whole numbers when they are large, three decimals of a ratio."""
+    return round(value) if value >= 1000 else round(value, 1) if value >= 10 else round(value, 3)

@@ -138,11 +138,9 @@ class InstantTarget:
         return [FindAnswer() for _ in keys]
 
     async def write(self, object: str, batch: Sequence[Write]) -> list[Outcome]:
-        start, self.written = self.written, self.written + len(batch)
-        return [
-            Outcome(OutcomeKind.OK, f"{start + index:012d}", 1, {"number": str(write.fields["Code"])}, {}, ("save",))
-            for index, write in enumerate(batch)
-        ]
+        self.written += len(batch)
+        codes = [str(write.fields["Code"]) for write in batch]
+        return [Outcome(OutcomeKind.OK, f"id-{code}", 1, {"number": code}, {}, ("save",)) for code in codes]
 
 
 def bench_flow(clock: Clock, source: Any, target: Any, policy: Policy | None = None) -> Flow:
