@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from connectors.crm.fxiaoke.simulator import FxiaokeSimulator
 from connectors.dingtalk.simulator import DingTalkSimulator
@@ -26,6 +27,7 @@ from hub.runtime.connectors import Installed
 from hub.runtime.hub import Hub
 from hub.runtime.service import Service
 from hub.store import ledger
+from hub.store.tables import attempt
 
 MAPPINGS = Path(__file__).parents[2] / "mappings" / "dingtalk-fxiaoke"
 FORM = "approval:discount"
@@ -201,6 +203,31 @@ async def test_a_quote_that_is_taken_back_takes_its_approval_with_it(world: Worl
         return row is not None and row["status"] == "TERMINATED"
 
     await world.until("withdrawn", withdrawn)
+
+
+async def test_an_edit_of_a_quote_whose_approval_runs_leaves_it_as_it_is(world: World) -> None:
+    """`when_locked: skip`: what was decided is what was submitted, and comes home all the same."""
+    quote = await world.quote()
+    first = await world.started(quote)
+    await world.until("running", lambda: world.seen(quote)["approval_state__c"] == "running")
+    await world.edit("QuoteObj", quote, quote_discount="70")
+
+    async def met() -> bool:
+        async with world.hub.store.read() as conn:
+            found = await conn.execute(select(attempt.c.outcome).where(attempt.c.op == "update"))
+            return "ok" in set(found.scalars())
+
+    await settled(world, met)
+    await world.click("agree", first["id"], remark="同意")
+    await world.until("agreed", lambda: world.seen(quote)["approval_state__c"] == "agreed")
+
+    async def rested() -> bool:
+        counts = (await world.hub.counts())["discount-to-dingtalk"]
+        return set(counts) <= {"done", "unchanged"}
+
+    await settled(world, rested)
+    (row,) = world.instances(quote)
+    assert world.form(row)["折扣"] == "85"
 
 
 async def test_a_confirmed_order_is_told_once_to_its_owner_and_to_the_group(world: World) -> None:

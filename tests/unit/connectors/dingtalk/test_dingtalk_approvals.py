@@ -319,12 +319,19 @@ async def test_a_comment_stands_in_the_records(desk: Desk) -> None:
     assert (await operate(desk, id, "comment")).kind is OutcomeKind.REJECTED
 
 
-async def test_a_form_that_was_started_is_blocked_for_changes(desk: Desk, simulator: DingTalkSimulator) -> None:
+@pytest.mark.parametrize(
+    ("policy", "kind"), [("hold", OutcomeKind.BLOCKED), ("wait", OutcomeKind.BLOCKED), ("skip", OutcomeKind.OK)]
+)
+async def test_a_form_that_was_started_is_never_changed_whatever_the_policy(
+    desk: Desk, simulator: DingTalkSimulator, policy: str, kind: OutcomeKind
+) -> None:
     id = await desk.started()
-    (outcome,) = await desk.connector.write(DISCOUNT, [Write(Op.UPDATE, id, fields={"客户名称": "另一家"})])
-    assert outcome.kind is OutcomeKind.BLOCKED
-    assert outcome.failure is not None
-    assert "another round" in outcome.failure.message
+    before = calls(simulator)
+    write = Write(Op.UPDATE, id, fields={"客户名称": "另一家"}, options={"when_locked": policy})
+    (outcome,) = await desk.connector.write(DISCOUNT, [write])
+    assert outcome.kind is kind
+    assert outcome.failure is None or "another round" in outcome.failure.message
+    assert calls(simulator) == before  # what the hub tries again and again costs nothing
     assert (await desk.got(id)).fields["客户名称"] == "武汉机械厂"
 
 
