@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from connectors.wecom.client import Refusal
-from connectors.wecom.desk import Desk, carries, milliseconds, refused
+from connectors.wecom.desk import Desk, carries, refused
 from connectors.wecom.forms import Form, Unfit, form_of
+from connectors.wecom.progress import digest_of, progress_of
 from connectors.wecom.settings import WeComSettings
 from hub.connector.contract import Cursor, FindAnswer, Page, ReadRequest, Write
 from hub.connector.files import FileRefused, FileStream
@@ -26,7 +24,6 @@ _ZONE = "Asia/Shanghai"
 _DAY_MS = 86_400_000
 _WINDOW_MS = 31 * _DAY_MS  # the longest that one listing may span
 _WAITING, _PASSED, _DELETED = "1", "2", "7"
-_PICTURES = frozenset({"image/jpeg", "image/png"})
 _REMEMBERED = 50_000  # approvals whose key is kept in memory
 
 
@@ -194,7 +191,7 @@ class Approvals(Desk):
                     raise refusal.error() from None
                 self.kit.logger.warning("approval %s is listed and can't be read: %s", number, refusal.message)
                 return None
-            return self._record(schema, form, info), _digest(info)
+            return self._record(schema, form, info), digest_of(info)
 
         return [found for found in await self.each(numbers, one) if found is not None]
 
@@ -255,7 +252,7 @@ class Approvals(Desk):
         self._stamps |= {record.id: record.fields.get(stamp) for record in records}
 
     def _record(self, schema: ObjectSchema, form: Form, info: Mapping[str, Any]) -> Record:
-        values = {**form.decode((info.get("apply_data") or {}).get("contents") or ()), **_common(info)}
+        values = {**form.decode((info.get("apply_data") or {}).get("contents") or ()), **progress_of(info)}
         changed = values["changed_at"]
         return self.record(schema, str(info.get("sp_no")), values, None, changed if isinstance(changed, int) else None)
 
@@ -355,65 +352,6 @@ def _made(
     return replace(base, name=object, label=label, fields=every, capabilities=capabilities, facts=facts, origin=origin)
 
 
-def _common(info: Mapping[str, Any]) -> Fields:
-    """What the platform says of every approval, whatever its form."""
-    steps = _steps(info)
-    decided = [step for step in steps if step["state"] not in ("1", "4") and step["at"]]
-    last = max(decided, key=lambda step: step["at"], default=None)
-    comments = [milliseconds(one.get("commenttime")) for one in info.get("comments") or ()]
-    times = [milliseconds(info.get("apply_time")), *(step["at"] for step in steps), *comments]
-    status = str(info.get("sp_status") or "")
-    applicant = info.get("applyer") or {}
-    return {
-        "sp_no": str(info.get("sp_no") or ""),
-        "sp_name": str(info.get("sp_name") or "") or None,
-        "sp_status": status or None,
-        "creator": applicant.get("userid") or None,
-        "creator_department": str(applicant.get("partyid") or "") or None,
-        "approvers": [step["who"] for step in steps] or None,
-        "cc": [one["userid"] for one in info.get("notifyer") or () if one.get("userid")] or None,
-        "summary": None,
-        "apply_time": times[0],
-        "changed_at": max((at for at in times if at), default=None),
-        "pending_with": _pending(info) if status == _WAITING else None,
-        "decided_by": last["who"] if last else None,
-        "decided_at": last["at"] if last else None,
-        "opinion": (last["opinion"] or None) if last else None,
-        "steps": [dict(step) for step in steps],
-    }
-
-
-def _steps(info: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every approver's part, from the older `sp_record` or the newer `process_list`."""
-    found = [
-        ((one.get("approver") or {}).get("userid"), one.get("sp_status"), one.get("speech"), one.get("sptime"))
-        for record in info.get("sp_record") or ()
-        for one in record.get("details") or ()
-    ]
-    if not found:
-        found = [
-            (one.get("userid"), one.get("sp_yj"), one.get("speech"), one.get("sptime"))
-            for node in (info.get("process_list") or {}).get("node_list") or ()
-            if node.get("node_type") == 1
-            for one in node.get("sub_node_list") or ()
-        ]
-    return [
-        {"step": str(at), "who": who or None, "state": str(state), "opinion": speech or None, "at": milliseconds(time)}
-        for at, (who, state, speech, time) in enumerate(found, start=1)
-    ]
-
-
-def _pending(info: Mapping[str, Any]) -> list[Value] | None:
-    """Who is to act now: those of the first node that waits."""
-    for record in info.get("sp_record") or ():
-        waiting: list[Value] = [
-            str(one["approver"]["userid"]) for one in record.get("details") or () if one.get("sp_status") == 1
-        ]
-        if record.get("sp_status") == 1 and waiting:
-            return waiting
-    return None
-
-
 def _summary(schema: ObjectSchema, form: Form, fields: Fields) -> list[str]:
     """One to three short lines for the approver's list: what the mapping says, else the form's first texts."""
     given = fields.get("summary")
@@ -460,7 +398,3 @@ def _chosen(record: Record, fields: frozenset[str] | None) -> Record:
 
 def _deleted(record: Record) -> bool:
     return record.fields["sp_status"] == _DELETED
-
-
-def _digest(info: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(orjson.dumps(info, option=orjson.OPT_SORT_KEYS), digest_size=6).hexdigest()
