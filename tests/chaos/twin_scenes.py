@@ -111,6 +111,28 @@ async def paused_past_the_lease(on: Stage) -> Figures:
     return await on.figures(hub)
 
 
+async def paused_before_its_write(on: Stage) -> Figures:
+    """A worker is stopped when its write is about to leave; another takes over and delivers what is newer; it wakes."""
+    async with _ordered(on) as (hub, order):
+        sleeper = await on.hub(failpoint="after-intent:1:stop", alone=False)
+        on.later(1)
+        await on.person("crm", "update", "SalesOrderObj", order, fields={"remark": "second"})
+        on.later(1)
+        await hub.do("read", flow="orders-to-erp")
+        await sleeper.stops_at("drain", flow="orders-to-erp")
+        await on.person("crm", "update", "SalesOrderObj", order, fields={"remark": "third"})
+        await on.round(hub, *ORDERS)
+        on.later(600)
+        await on.settle(hub, *ORDERS)
+        on.later(600)
+        await on.settle(hub, *ORDERS)
+        sleeper.wake()
+        await sleeper.answer()
+        on.later(600)
+        await on.settle(hub, *ORDERS)
+        return await on.figures(hub)
+
+
 # -- taking in -----------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +320,7 @@ SCENES: dict[str, Scene] = {
     "todays-keys": _scene(lost_answer_then_renamed, "duplicates", erp_settings=(NO_STAMP,)),
     "no-wait": _scene(lost_answer_and_lagging_search, "duplicates"),
     "no-fencing": _scene(paused_past_the_lease, "stuck", fleet=True),
+    "no-fence": _scene(paused_before_its_write, "disorder", fleet=True),
     "cursor-first": _scene(killed_between_cursor_and_page, "lost", crm_settings=(NO_OVERLAP,)),
     "ack-first": _scene(killed_before_the_webhook_was_stored, "stale"),
     "any-order": _scene(read_from_a_stale_replica, "disorder"),
