@@ -72,6 +72,10 @@ class Watch:
         return released
 
 
+# Whoever had it can neither renew nor settle, and who takes it up notes its intent beside the one that is there.
+_NEXT_TOKEN = delivery.c.lease_token + 1
+
+
 def _handed_back() -> Update:
     """Claimed becomes due again; an open intent means that a write may have left."""
     return (
@@ -79,7 +83,7 @@ def _handed_back() -> Update:
         .where(delivery.c.state == State.WORKING.value)
         .values(
             state=case((_has_intent(), State.DOUBT.value), else_=State.PENDING.value),
-            lease_token=delivery.c.lease_token + 1,  # whoever had it can neither renew nor settle
+            lease_token=_NEXT_TOKEN,
             lease_until=None,
             holder=None,
         )
@@ -100,8 +104,8 @@ async def void(store: Store) -> int:
     """On start of the only process: nobody else can hold anything. What may have left is in doubt."""
     left = (
         update(delivery)
-        .where(delivery.c.id.in_(select(intent.c.delivery)), delivery.c.state != State.DOUBT.value)
-        .values(state=State.DOUBT.value, lease_until=None, holder=None)
+        .where(delivery.c.id.in_(select(intent.c.delivery)))
+        .values(state=State.DOUBT.value, lease_token=_NEXT_TOKEN, lease_until=None, holder=None)
     )
     async with store.begin() as conn:
         in_doubt = (await conn.execute(left)).rowcount
@@ -233,7 +237,7 @@ async def hand_back(store: Store, claimed: Collection[Claimed]) -> None:
         # Only what is still ours: a lease that passed meanwhile may be another's by now.
         mine = list(await still_held(conn, claimed))
         if store.dialect == "sqlite":  # the rows were left as they were
-            left = update(delivery).where(_has_intent()).values(state=State.DOUBT.value)
+            left = update(delivery).where(_has_intent()).values(state=State.DOUBT.value, lease_token=_NEXT_TOKEN)
             await bulk.change(conn, left, delivery.c.id, mine)
         else:
             await bulk.change(conn, _handed_back(), delivery.c.id, mine)
