@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from hub.domain.errors import StoreError
@@ -19,7 +21,7 @@ from hub.store import audit, engine
 from hub.store.engine import Store
 from hub.store.errors import StoreBusy, StoreNewer
 from hub.store.upgrade import steps
-from hub.store.upgrade.history import History, Step, number_of, step_of
+from hub.store.upgrade.history import HERE, History, Step, number_of, step_of
 from tests.store.releases import LATER_PRE, POST, PRE, following
 
 TODAY = History().newest
@@ -214,10 +216,14 @@ async def test_a_step_that_fails_leaves_the_store_as_it_was(store_url: str, tmp_
     await store.close()
 
 
-def test_every_step_of_ours_has_a_name_that_says_when_it_runs() -> None:
-    ours = History().revisions
-    assert ours[0] == "0001_post"
-    numbers = [number_of(one) for one in ours]
-    assert numbers == sorted(numbers)
-    assert all(step_of(one) is not None for one in ours)
-    assert len(set(ours)) == len(ours)
+def test_our_steps_are_named_and_chained_in_the_order_in_which_they_are_applied() -> None:
+    """The history is read off the files' names; Alembic goes by what stands in them."""
+    ours = History()
+    settings = Config()
+    settings.set_main_option("script_location", str(HERE))
+    settings.set_main_option("path_separator", "newline")
+    chained = [(one.revision, one.down_revision) for one in ScriptDirectory.from_config(settings).walk_revisions()]
+    assert chained[::-1] == list(zip(ours.revisions, [None, *ours.revisions], strict=False))
+    assert ours.revisions[0] == "0001_post"
+    assert all(step_of(one) is not None for one in ours.revisions)
+    assert number_of(ours.newest) == ours.release

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from hub.domain.errors import StoreError
-from hub.store.upgrade.history import History, Step, number_of, step_of
+from hub.store.upgrade.history import HERE, History, Step, number_of, step_of
 
 log = logging.getLogger("hub.store")
 
 _MARK = "crm-hub"  # how our connections begin their application_name
 
+_VERSION = "alembic_version"  # Alembic's own table
 _UPGRADE_LOCK = 0x6372_6D68_7562  # 'crmhub'
 LOCK_TIMEOUT = "3s"  # how long a statement of an upgrade may wait for a table
 
@@ -67,13 +67,17 @@ def upgrade_schema(connection: Connection, history: History, *, name: str, step:
 
 def revision_of(connection: Connection, name: str) -> str | None:
     """The store's revision; None if it is empty. Raises StoreError when it holds somebody else's tables."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is None and (strange := set(inspect(connection).get_table_names()) - {"alembic_version"}):
+    tables = set(inspect(connection).get_table_names())
+    if _VERSION in tables:
+        current: str | None = connection.execute(text(f"SELECT version_num FROM {_VERSION}")).scalar()  # noqa: S608
+        if current is not None:
+            return current
+    if strange := tables - {_VERSION}:
         raise StoreError(
             f"the store {name} holds tables that are not the hub's ({', '.join(sorted(strange)[:3])}, ...).",
             hint="give the hub a database of its own",
         )
-    return current
+    return None
 
 
 def refuse_beside_older(connection: Connection, name: str, revision: str) -> None:
@@ -116,7 +120,19 @@ def _take_turn(connection: Connection) -> None:
 
 
 def _run(connection: Connection, history: History, wanted: str) -> None:
-    scripts = history.scripts
-    with EnvironmentContext(history.settings, scripts, fn=lambda at, _: scripts._upgrade_revs(wanted, at)):
-        history.settings.attributes["connection"] = connection
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    settings = Config()
+    settings.set_main_option("script_location", _escaped(HERE))
+    settings.set_main_option("version_locations", "\n".join(map(_escaped, history.folders)))
+    settings.set_main_option("path_separator", "newline")
+    settings.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(settings)
+    with EnvironmentContext(settings, scripts, fn=lambda at, _: scripts._upgrade_revs(wanted, at)):
         scripts.run_env()
+
+
+def _escaped(folder: Path) -> str:
+    return str(folder).replace("%", "%%")
