@@ -49,12 +49,13 @@ def test_the_catalogue_has_what_the_ready_made_flows_use() -> None:
     schemas = catalogue()
     assert set(schemas) == {
         "AccountObj", "ContactObj", "ProductObj", "SalesOrderObj", "SalesOrderProductObj", "PaymentObj",
-        "OrderPaymentObj", "QuoteObj", "QuoteLinesObj", "PersonnelObj", "DepartmentObj",
+        "OrderPaymentObj", "QuoteObj", "QuoteLinesObj", "LeadsObj", "PersonnelObj", "DepartmentObj",
     }  # fmt: skip
     wanted = {
         "AccountObj": "tax_no__c credit_limit__c erp_code__c hub_key__c sync__c sync_msg__c",
         "ProductObj": "product_code erp_code__c hub_key__c price unit",
         "QuoteObj": "quote_discount submit_round__c approval_state__c approved_by__c approval_opinion__c hub_key__c",
+        "LeadsObj": "mobile company channel__c campaign__c tags__c wecom_id__c hub_key__c",
         "SalesOrderObj": "erp_no__c erp_status__c hub_key__c sync__c sync_msg__c mc_currency SalesOrderProductObj",
         "PaymentObj": "hub_key__c erp_no__c OrderPaymentObj",
     }
