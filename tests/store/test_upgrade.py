@@ -16,6 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from hub.cli.main import run
 from hub.domain.errors import StoreError
 from hub.store import audit, engine
 from hub.store.engine import Store
@@ -214,6 +215,30 @@ async def test_a_step_that_fails_leaves_the_store_as_it_was(store_url: str, tmp_
     store = await Store.open(store_url)
     assert "reason" not in await columns(store, "audit")
     await store.close()
+
+
+def test_the_command_upgrades_and_says_what_waits(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hub.yaml").write_text(f"store: {postgres_url}\n")
+    asyncio.run(_create(postgres_url))
+    later = following(tmp_path / "next")
+    monkeypatch.setattr(engine, "History", lambda: later)
+    told = []
+    for options in (["--pre"], ["--pre"], []):
+        assert run(["-p", str(tmp_path), "store", "upgrade", "--json", *options]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told == [
+        {"schema": PRE, "applied": [PRE], "waiting": [POST]},
+        {"schema": PRE, "applied": [], "waiting": [POST]},
+        {"schema": POST, "applied": [POST], "waiting": []},
+    ]
+    assert run(["-p", str(tmp_path), "store", "upgrade"]) == 0
+    assert "nothing had to be done" in " ".join(capsys.readouterr().out.split())
+
+
+async def _create(url: str) -> None:
+    await (await Store.open(url)).close()
 
 
 def test_our_steps_are_named_and_chained_in_the_order_in_which_they_are_applied() -> None:
