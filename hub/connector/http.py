@@ -270,6 +270,7 @@ class Http:
         asked = self._clock.now()
         started = self._clock.monotonic()
         try:
+            fence.prove(total)
             request = self._client.build_request(
                 method,
                 path,

@@ -59,6 +59,17 @@ class Bookkeeper:
                 self._note(batch, work, task)
         return batch
 
+    def attempts(self, works: Sequence[Work]) -> list[tuple[Any, ...]]:
+        """What the history is to tell of works that are somebody else's by now."""
+        batch = Entries()
+        self._now = self._store.clock.now()
+        for work in works:
+            for task in work.tasks:
+                if task.outcome is not None and task.intent is not None:
+                    task.intent.noted = True
+                    self._attempt(batch, work, task.intent, task.outcome, task.took)
+        return batch.attempts
+
     def _note(self, batch: Entries, work: Work, task: Task) -> None:
         outcome, intent = task.outcome, task.intent
         system, schema = self._flow.target.name, self._flow.target_schema

@@ -219,6 +219,7 @@ class Settler:
     async def _leave_in_doubt(self, conn: AsyncConnection, mine: Sequence[Work], lost: Sequence[Work]) -> None:
         """What a lease that passed leaves behind: the intents of what went out all the same, and a look at them due."""
         await claims.close_intents(conn, [(work.claimed.id, token) for work in lost for token in work.noted])
+        await deliveries.record_attempts(conn, self._books.attempts(lost))
         late = [work for work in lost if any(_left(task) for task in work.tasks)]
         bodies = [
             (work.claimed.id, work.claimed.token, orjson.dumps([one.encode() for one in _intents(work)]).decode())
@@ -291,8 +292,10 @@ class Settler:
         assert verdict is not None
         now = self._store.clock.now()
         state, due = verdict.state, now + int(verdict.delay * 1000)
-        newer = revision != work.revision or any(
-            task.intent is not None and task.intent.revision != work.revision for task in work.tasks
+        # An older write was answered, and what was captured since is owed; unless a person has to look at it first.
+        newer = revision != work.revision or (
+            state is not State.HELD
+            and any(task.intent is not None and task.intent.revision != work.revision for task in work.tasks)
         )
         if state is not State.DOUBT and (newer or (work.claimed.id in missed and not work.waits_only_owed)):
             state, due = State.PENDING, now if newer or not verdict.spent else due
