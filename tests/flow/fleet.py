@@ -181,7 +181,7 @@ def stopped(*processes: subprocess.Popen[str]) -> list[int]:
     return [process.wait(timeout=60) for process in processes]
 
 
-def until(what: Callable[[], Any], seconds: float = 90.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 240.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = what()

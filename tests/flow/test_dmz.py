@@ -16,7 +16,7 @@ import pytest
 
 from tests.flow.fleet import ENVIRON, HUB, customer, names, ready, until
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(900)
 
 TOKEN = secrets.token_hex(20)
 
@@ -73,7 +73,7 @@ class Dmz:
         answer = httpx.get(f"{self.erp}/_sim/records", params=params, trust_env=False, timeout=30)
         return sorted(row["FName"] for row in answer.json()["records"])
 
-    def ask(self, url: str, token: str = TOKEN, **params: Any) -> httpx.Response:
+    def ask(self, url: str, token: str = TOKEN, **params: float) -> httpx.Response:
         """What the inner hub asks for."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.get(f"{url}/relay/inbox", headers=headers, params=params, trust_env=False, timeout=30)

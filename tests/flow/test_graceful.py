@@ -8,7 +8,7 @@ import pytest
 
 from tests.flow.fleet import Broker, Fleet, fleet, names, ready, stopped, until
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(900)
 
 
 def _held(made: Fleet) -> list[tuple[object, ...]]:
