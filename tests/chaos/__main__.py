@@ -11,7 +11,7 @@ import time
 import orjson
 
 from hub.sync.failpoints import NAMES
-from tests.chaos.run import ZERO, Outcome, Plan, play
+from tests.chaos.run import POINTS, ZERO, Outcome, Plan, play
 
 _SHOWN = 60
 
@@ -46,7 +46,7 @@ def main() -> int:
         changes=given.changes,
         records=given.records,
         weather=not given.no_weather,
-        points=tuple(given.point or NAMES),
+        points=tuple(given.point or POINTS),
     )
     began = time.monotonic()
 

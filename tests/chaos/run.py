@@ -27,6 +27,9 @@ from tests.chaos.stage import Stage, stage
 from tests.chaos.weather import Weather
 from tests.chaos.world import Company, live
 
+# This project's webhooks arrive where they are worked on: nothing is pulled from another machine's inbox.
+POINTS = tuple(name for name in NAMES if name != "after-pull-stored")
+
 ZERO = ("lost", "duplicates", "stale", "disorder", "overwritten", "orphans", "stuck")
 
 _CALM = 0.15  # share of the changes that are made before the attack begins
@@ -46,7 +49,7 @@ class Plan:
     changes: int | None = None
     records: int = 40
     weather: bool = True
-    points: tuple[str, ...] = NAMES
+    points: tuple[str, ...] = POINTS
     every_point: bool = False  # kill at each failpoint once, as long as `kills` last, instead of in between
 
     @property

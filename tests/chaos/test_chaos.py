@@ -14,11 +14,8 @@ import sys
 import pytest
 
 from hub.sync import failpoints
-from tests.chaos.run import ZERO, Plan, play
+from tests.chaos.run import POINTS, ZERO, Plan, play
 from tests.conftest import POSTGRES
-
-# Of a project with one ingress in the same process, nothing is pulled from another.
-_PASSED = tuple(name for name in failpoints.NAMES if "pull" not in name)
 
 
 @pytest.mark.timeout(600)
@@ -34,15 +31,13 @@ def test_nothing_lost_and_nothing_twice_whatever_is_killed_and_whatever_the_vend
 
 @pytest.mark.timeout(600)
 def test_a_process_may_die_at_every_failpoint_in_turn() -> None:
-    plan = Plan(
-        seed=8, kills=3 * len(_PASSED), minutes=1.0, records=20, weather=False, points=_PASSED, every_point=True
-    )
+    plan = Plan(seed=8, kills=3 * len(POINTS), minutes=1.0, records=20, weather=False, every_point=True)
 
     outcome = asyncio.run(play(plan))
 
     assert {name: outcome.figures[name] for name in ZERO} == dict.fromkeys(ZERO, 0), outcome.details
     reached = {name.removeprefix("kill ") for name in outcome.figures["faults"] if name.startswith("kill ")}
-    assert reached >= set(_PASSED)
+    assert reached >= set(POINTS)
 
 
 @pytest.mark.parametrize(("armed", "passings"), [("after-send", 1), ("after-send:3", 3)])
