@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ class Report:
     limit: float
     peers: Mapping[str, float]
     peak_mb: float
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ratio_to_limit(self) -> float:
@@ -41,6 +42,12 @@ def peak_mb_of(process: int) -> float:
     """The same of another process that is alive (Linux)."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def cpu_of(process: int) -> float:
+    """Seconds of processor time that another process has used so far (Linux)."""
+    stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def print_report(report: Report, *, as_json: bool) -> None:
