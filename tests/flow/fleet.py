@@ -36,23 +36,31 @@ class Broker:
         self.kind = kind
 
     def wipe(self) -> None:
-        """Everything in it is gone."""
+        """Everything in it is gone, but for our claim to it."""
         if self.kind == "redis":
-            client = redis.Redis.from_url(self.url)
-            client.flushdb()
-            client.close()
+            with redis.Redis.from_url(self.url) as client:
+                client.flushdb()
+                client.set(_TAKEN, self.queue)
             return
         with Connection(self.url) as connection:
             connection.default_channel.queue_delete(self.queue)
 
+    def leave(self) -> None:
+        """Leave nothing behind."""
+        self.wipe()
+        if self.kind == "redis":
+            with redis.Redis.from_url(self.url) as client:
+                client.flushdb()
+
+
+_TAKEN = "taken by a test of the hub"
+
 
 def _empty_database(url: str) -> str:
-    for number in range(15, 5, -1):
-        client = redis.Redis.from_url(f"{url}/{number}")
-        empty = client.dbsize() == 0
-        client.close()
-        if empty:
-            return f"{url}/{number}"
+    for number in range(15, 3, -1):
+        with redis.Redis.from_url(f"{url}/{number}") as client:
+            if client.dbsize() == 0 and client.set(_TAKEN, "now", nx=True):
+                return f"{url}/{number}"
     raise AssertionError(f"no database of {url} is empty")
 
 
@@ -199,4 +207,4 @@ def fleet(folder: Path, database: str, broker: Broker | None) -> Iterator[Fleet]
     finally:
         made.close()
         if broker is not None:
-            broker.wipe()
+            broker.leave()

@@ -140,4 +140,4 @@ async def test_nothing_waits_in_the_broker(tmp_path: Path) -> None:
         out.close()
         client.close()
         app.close()
-        broker.wipe()
+        broker.leave()
