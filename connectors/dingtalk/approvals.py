@@ -39,6 +39,7 @@ class Slice:
     """The ids of the instances that were started in [start, end), at most a page of them unless it is a millisecond."""
 
     ids: list[str]
+    start: int
     end: int
     width: int
     asked: int
@@ -83,6 +84,8 @@ class Approvals:
         changes, still = self._seen(answers)
         parents = await self._revoked_parents(template, request, answers)
         following = {**cursor, "from": part.end, "width": part.width, "open": {**known, **still}}
+        if still:
+            following["oldest"] = min(part.start, cursor.get("oldest", part.start))
         # Those that have ended already are remembered for as long as the next poll may meet them again.
         met = list(cursor.get("met", ()))
         if part.end >= until - int(self._settings.overlap * 1000):
@@ -105,7 +108,7 @@ class Approvals:
         asked = now
         if rest is None:
             due = now - cursor.get("checked", 0) >= self._settings.running_check * 1000
-            rest = sorted(known) if due or not known else await self._ended(template, known, cursor["from"])
+            rest = sorted(known) if due or not known else await self._ended(template, known, cursor)
             if due:
                 cursor = {**cursor, "checked": now}
         page, rest = rest[:PAGE], rest[PAGE:]
@@ -118,6 +121,8 @@ class Approvals:
         following = {**cursor, "open": {**known, **still}, "recent": [*cursor.get("recent", ()), *ended]}
         following.pop("after", None)
         following.pop("listed", None)
+        if not following["open"]:
+            following.pop("oldest", None)
         if rest:
             following["after"] = rest
         return Page([*changes, *parents], following, bool(rest), asked, self._kit.clock.now())
@@ -152,10 +157,10 @@ class Approvals:
         found = await self._instances(template, request.object, parents, request.fields) if parents else []
         return [Change(one.record) for one in found if one.record is not None]
 
-    async def _ended(self, template: Template, known: Mapping[str, str], until: int) -> list[str]:
-        """Of the instances that were running those that are no longer listed as such."""
+    async def _ended(self, template: Template, known: Mapping[str, str], cursor: Cursor) -> list[str]:
+        """Of the instances that were running those that are no longer listed as such, since the oldest was started."""
         running: set[str] = set()
-        start = self._kit.clock.now() - _OLDEST
+        start, until = self._start(cursor.get("oldest")), cursor["from"]
         while start < until:
             end = min(start + 119 * _DAY, until)
             token: Any = 0
@@ -199,7 +204,7 @@ class Approvals:
                 if len(ids) < PAGE // 4 and width < _WIDEST:
                     width *= 2
                 if ids or end >= until:
-                    return Slice(ids, end, width, asked, answered.answered)
+                    return Slice(ids, start, end, width, asked, answered.answered)
                 start = end  # nothing was started in it: not worth a page
             elif end - start > 1:
                 full = end
@@ -208,7 +213,7 @@ class Approvals:
                     answered = await self._ids(template, start, end - 1, token)
                     ids += answered.result.get("list") or ()
                     token = answered.result.get("nextToken")
-                return Slice(list(dict.fromkeys(ids)), end, width, asked, answered.answered)
+                return Slice(list(dict.fromkeys(ids)), start, end, width, asked, answered.answered)
 
     async def _ids(
         self, template: Template, start: int, end: int, token: Any, statuses: Sequence[str] | None = None

@@ -160,8 +160,15 @@ async def test_a_poll_of_a_quiet_form_is_one_call_and_one_more_while_something_r
     before = calls(simulator)
     simulator.clock.advance(3600)
     changes, cursor = await desk.poll(cursor)
-    # One for what is new, four to list the year's running ones (the vendor takes 120 days at a time).
-    assert (changes, calls(simulator) - before) == ([], 5)
+    assert (changes, calls(simulator) - before) == ([], 2)
+    await desk.click("agree", id)
+    simulator.clock.advance(3600)
+    changes, cursor = await desk.poll(cursor)
+    assert [change.record.fields["state"] for change in changes] == ["agreed"]
+    before = calls(simulator)
+    simulator.clock.advance(3600)
+    assert (await desk.poll(cursor))[0] == []
+    assert calls(simulator) - before == 1
 
 
 async def test_a_decision_that_no_event_told_of_comes_by_poll(desk: Desk, simulator: DingTalkSimulator) -> None:
