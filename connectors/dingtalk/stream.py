@@ -6,6 +6,7 @@ CALLBACK, an answer for each with its messageId. What is not acknowledged comes 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,9 @@ class Stream:
         self._settings = settings
         self._client = client
         self._by_code = by_code
+        # The library's debug lines show whole addresses and frames: the ticket, and people's data.
+        self._quiet = logging.getLogger("hub.connector.stream.wire")
+        self._quiet.setLevel(logging.WARNING)
 
     async def events(self) -> AsyncIterator[Pushed]:
         """Everything that comes over one connection; ends when the other side ends it in good order.
@@ -67,7 +71,13 @@ class Stream:
         address = await self._ticket()
         try:
             return await connect(
-                address, ping_interval=_BEAT, open_timeout=_CONNECT, max_size=_LARGEST, proxy=None, close_timeout=2
+                address,
+                logger=self._quiet,
+                ping_interval=_BEAT,
+                open_timeout=_CONNECT,
+                max_size=_LARGEST,
+                proxy=None,
+                close_timeout=2,
             )
         except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
             # The address holds the ticket: only the kind of the error may be shown.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -89,6 +90,31 @@ async def test_an_event_is_acknowledged_by_whoever_stored_it(
     assert (event["code"], event["data"]) == (200, '{"status":"SUCCESS","message":"ok"}')
     assert served.counts["login"] == 0  # the gateway takes the credentials, no token
     await listener.stop()
+
+
+async def test_no_log_line_shows_the_ticket_or_what_an_event_says(
+    served: DingTalkSimulator, dial: Callable[..., DingTalkConnector], caplog: pytest.LogCaptureFixture
+) -> None:
+    tickets: list[str] = []
+    opened = served.streams.open
+
+    def remembering(body: dict[str, Any]) -> dict[str, Any]:
+        answered = opened(body)
+        tickets.append(answered["ticket"])
+        return answered
+
+    served.streams.open = remembering  # type: ignore[method-assign]
+    with caplog.at_level(logging.DEBUG):
+        listener = Listener(dial())
+        await until(lambda: served.streams.connections)
+        served.push("bpms_instance_change", {**EVENT, "title": "张伟提交的折扣审批"})
+        await until(lambda: served.streams.acknowledged)
+        await listener.stop()
+    # The simulator's own side of the wire logs what it likes; the hub's side must not.
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith(("uvicorn", "websockets"))]
+    assert tickets
+    assert not [line for line in ours if tickets[0] in line or "张伟" in line]
+    assert not [record for record in caplog.records if record.name == "websockets.client"]
 
 
 async def test_what_could_not_be_stored_comes_again(
