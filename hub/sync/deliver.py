@@ -21,7 +21,7 @@ from hub.sync.work import Task, Verdict, Work
 
 Pair = tuple[Work, Task]
 
-_ACCIDENTS = 2  # answers for one record that were lost, until it is sent alone
+ACCIDENTS = 2  # answers for one record that were lost, until it is sent alone
 _RETRY_RESERVED = 2.0  # seconds until the loser of a reservation looks again
 
 
@@ -133,7 +133,7 @@ def _suspect(work: Work) -> bool:
     of them, and would never answer for the other forty-nine.
     """
     claimed = work.claimed
-    return claimed.reason == STUMBLED or (claimed.state == State.DOUBT and claimed.attempts >= _ACCIDENTS)
+    return claimed.reason == STUMBLED or (claimed.state == State.DOUBT and claimed.attempts >= ACCIDENTS)
 
 
 async def _operate(flow: Flow, pairs: Sequence[Pair]) -> None:

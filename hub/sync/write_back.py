@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.connector.contract import Op, Write
 from hub.domain.delivery import State
-from hub.domain.outcome import OutcomeKind
+from hub.domain.outcome import Outcome, OutcomeKind
 from hub.domain.record import Fields
 from hub.store import claims, deliveries, identities
 from hub.store.engine import Store
-from hub.sync.deliver import send
+from hub.sync.deliver import ACCIDENTS, send
 from hub.sync.failpoints import failpoint
 from hub.sync.flow import Flow
 from hub.sync.lease import Lease
@@ -98,11 +98,22 @@ async def drain(store: Store, flow: Flow, *, holder: str, lease: float, limit: i
             raise
 
 
+async def _send(flow: Flow, claimed: Sequence[claims.Claimed], writes: Sequence[Write]) -> list[Outcome]:
+    """What went wrong twice goes alone: it may be the very record over which its batches broke."""
+    found: dict[int, Outcome] = {}
+    pairs = list(zip(claimed, writes, strict=True))
+    together = [pair for pair in pairs if pair[0].attempts < ACCIDENTS]
+    for group in (together, *([pair] for pair in pairs if pair[0].attempts >= ACCIDENTS)):
+        outcomes = await send(flow.source, flow.source_schema.name, [write for _, write in group])
+        found.update((one.id, outcome) for (one, _), outcome in zip(group, outcomes, strict=True))
+    return [found[one.id] for one in claimed]
+
+
 async def _tell(store: Store, flow: Flow, claimed: Sequence[claims.Claimed]) -> int:
     async with store.read() as conn:
         bodies = await deliveries.payloads(conn, [one.id for one in claimed])
     writes = [Write(Op.UPDATE, one.source_id, orjson.loads(bodies[one.id][0])["record"]) for one in claimed]
-    outcomes = await send(flow.source, flow.source_schema.name, writes)
+    outcomes = await _send(flow, claimed, writes)
     failpoint("after-tell")
     now = store.clock.now()
     rows: list[tuple[Any, ...]] = []

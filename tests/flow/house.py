@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,23 @@ class House:
     def customers(self, erp: str) -> list[str]:
         """Tax numbers in an ERP, in order; one that stands twice was made twice."""
         return sorted(str(row["FTAXREGISTERCODE"]) for row in self.erps[erp].table("BD_Customer"))
+
+    @contextlib.contextmanager
+    def held(self, erp: str) -> Iterator[None]:
+        """An ERP that takes every call and answers none of them before the block ends."""
+        simulator, free = self.erps[erp], asyncio.Event()
+        real = simulator._answer
+
+        async def answer(scope: Any, body: bytes) -> Any:
+            await free.wait()
+            return await real(scope, body)
+
+        simulator._answer = answer  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            free.set()
+            simulator._answer = real  # type: ignore[method-assign]
 
     def arm(self, erp: str, **fault: Any) -> None:
         self.erps[erp].faults.arm(Fault.model_validate({"times": None, **fault}))

@@ -69,14 +69,14 @@ def _calls(counts: dict[str, int]) -> int:
 
 
 async def test_a_quota_outlives_a_restart_and_a_system_of_the_same_account_knows_it(tmp_path: Path) -> None:
-    async with house(tmp_path, erps="a", crm_limits=", day_calls: 30", more="budgets: {reserve: 0}") as shop:
+    async with house(tmp_path, erps="a", crm_limits=", day_calls: 18", more="budgets: {reserve: 0}") as shop:
         await shop.sell_to(1)
         async with shop.running() as service:
             crm = service.hub.project.system("crm").breaker
             await until(lambda: crm.resting)
         before = _calls(shop.crm.counts)
         async with shop.open() as hub:
-            with pytest.raises(QuotaSpent, match="this day's 30 calls are used up"):
+            with pytest.raises(QuotaSpent, match="this day's 18 calls are used up"):
                 await hub.project.connector("crm").get("AccountObj", ["1"])
         assert _calls(shop.crm.counts) == before
 

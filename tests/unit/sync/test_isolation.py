@@ -17,7 +17,7 @@ from hub.store.engine import Store
 from hub.sync.flow import Policy
 from hub.sync.gather import Gatherer
 from hub.sync.work import Work
-from tests.unit.sync.worlds import CUSTOMERS, World, make_world
+from tests.unit.sync.worlds import CUSTOMERS, ORDERS, World, make_world
 
 
 async def customers(store: Store, clock: ManualClock, count: int, **policy: int) -> World:
@@ -80,6 +80,34 @@ async def test_one_bad_record_stopped_the_stream__a_connector_that_raises_over_i
     assert sum(state == "done" for state in found.values()) == 19
     assert len(world.erp_records("Customer")) == 19  # none was made twice
     assert world.engine.flow("customers").target.breaker.state is BreakerState.CLOSED
+
+
+async def test_one_bad_record_stopped_the_stream__the_source_stumbles_over_what_it_is_told_and_hears_of_the_others(
+    store: Store, clock: ManualClock
+) -> None:
+    world = await make_world(store, clock, {"customers": CUSTOMERS, "orders": ORDERS})
+    world.crm.put("Account", "a1", name="name", tax_no="T1", status="normal")
+    for at in range(6):
+        world.crm.put("Order", f"o{at}", name=f"SO-{at}", account_id="a1", amount="10", status="normal")
+    poison: list[str] = ["o3"]
+
+    def stumble(object: str, write: Write) -> Outcome | None:
+        if object == "Order" and write.id in poison:
+            raise KeyError("a bug in the connector")
+        return None
+
+    world.crm.plan = stumble
+    await world.run()
+    for _ in range(6):
+        clock.advance(10)
+        await world.drain()
+    told = {one.id: one.fields["told"] for one in world.crm.records["Order"].values()}
+    assert {one for one, words in told.items() if words == "ok"} == {"o0", "o1", "o2", "o4", "o5"}
+    poison.clear()
+    for _ in range(4):
+        clock.advance(60)
+        await world.drain()
+    assert world.crm.records["Order"]["o3"].fields["told"] == "ok"
 
 
 async def test_an_open_intent_outlives_a_look_that_failed(
