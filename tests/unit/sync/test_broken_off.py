@@ -32,7 +32,7 @@ async def _dies_after_its_write(world: World) -> None:
         await write(object, batch)
         raise Ended
 
-    world.erp.write = last  # type: ignore[method-assign]
+    world.erp.write = last  # type: ignore[assignment, method-assign]
     with pytest.raises(Ended):
         await world.engine.drain("customers")
     world.erp.write = write  # type: ignore[method-assign]
