@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,8 +53,7 @@ async def take(
     async with store.begin() as conn:
         if store.dialect == "postgresql":
             await conn.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(account))))
-        returned = [(account, ask.name, ask.window, -count) for ask, count in back if count]
-        await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), returned, sets=_ADD)
+        await _return(conn, account, back)
         used = await _windows(conn, account, asks)
         left = {ask: ask.amount - sum(calls for _, calls in used[ask.name]) for ask in asks}
         short = min(asks, key=lambda ask: left[ask])
@@ -83,10 +83,18 @@ async def _windows(conn: AsyncConnection, account: str, asks: Sequence[Ask]) -> 
 
 async def give_back(store: Store, account: str, back: Sequence[tuple[Ask, int]]) -> None:
     """Return what of slices was not used."""
-    rows = [(account, ask.name, ask.window, -count) for ask, count in back if count]
-    if rows:
+    if back:
         async with store.begin() as conn:
-            await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), rows, sets=_ADD)
+            await _return(conn, account, back)
+
+
+async def _return(conn: AsyncConnection, account: str, back: Sequence[tuple[Ask, int]]) -> None:
+    # Two slices may have come from one window, and a statement can't change a row twice.
+    counts: Counter[tuple[str, int]] = Counter()
+    for ask, count in back:
+        counts[ask.name, ask.window] += count
+    rows = [(account, name, window, -count) for (name, window), count in counts.items() if count]
+    await bulk.upsert(conn, budget, _KEY, (*_KEY, "used"), rows, sets=_ADD)
 
 
 async def spend_all(store: Store, account: str, asks: Sequence[Ask]) -> None:

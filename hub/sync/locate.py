@@ -90,6 +90,12 @@ async def _round(
             answers[index] = located
 
 
+def can_ask(flow: Flow, want: Want) -> bool:
+    """Whether there is anything to look for it by. What was not looked for is not absent."""
+    stamped = want.stamp is not None and flow.target_schema.capabilities.stamp_field is not None
+    return stamped or any(usable(key) for key in want.keys)
+
+
 def usable(key: MatchKey) -> bool:
     """Empty values never match."""
     return bool(key.fields) and all(not empty(value) for value in key.fields.values())

@@ -14,7 +14,7 @@ from hub.sync.changes import pair_rows
 from hub.sync.deliver import send
 from hub.sync.flow import Flow
 from hub.sync.gather import read_targets
-from hub.sync.locate import Found, Want, locate
+from hub.sync.locate import Found, Want, can_ask, locate
 from hub.sync.work import Task, Verdict, Work
 
 Pair = tuple[Work, Task]
@@ -61,11 +61,14 @@ async def _creates(store: Store, flow: Flow, pairs: Sequence[Pair]) -> None:
         if task.intent is not None
     ]
     located = await locate(store, flow, wants, flow.target_fields) if wants else []
-    for (work, task), answer in zip(pairs, located, strict=True):
+    for (work, task), want, answer in zip(pairs, wants, located, strict=True):
         match answer.found:
             case Found.ONE:
                 assert answer.record is not None
                 task.outcome = _found(flow, task, answer.record)
+            case Found.ABSENT if not can_ask(flow, want):
+                text = f"no answer came, and the record has nothing that {flow.target.name} could be asked for it by"
+                work.verdict = task.verdict = Verdict(State.HELD, "unanswered", text)
             case Found.ABSENT:
                 task.intent = None
             case Found.SEVERAL:

@@ -295,3 +295,10 @@ async def test_two_real_processes_share_one_budget(postgres_url: str) -> None:
     assert times[-1] - times[0] >= (len(times) / 20 - 1) * 0.5
     assert sum((await budgets.used(store, "crm")).values()) >= len(times)
     await store.close()
+
+
+async def test_two_slices_of_one_window_are_returned_together(world: World) -> None:
+    ask = Ask("calls", 100, 0, 0)
+    await budgets.take(world.store, "a", [ask], want=30)
+    await budgets.give_back(world.store, "a", [(ask, 10), (ask, 5)])
+    assert await budgets.used(world.store, "a") == {("calls", 0): 15}

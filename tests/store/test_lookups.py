@@ -84,9 +84,9 @@ async def test_a_row_that_comes_in_the_very_moment_wakes_the_waiter_too(store: S
             assert await lookups.arrived(conn, {("tax", key)}) == set()
             looked.set()
             await adding.wait()
-            # On SQLite the person's transaction comes after this one. On PostgreSQL the row is there before the wait is.
+            # On SQLite the person's transaction comes after this one. On PostgreSQL the row is there before the wait.
             async with asyncio.timeout(20):
-                while store.dialect == "postgresql" and not await lookups.load(store, "tax"):
+                while store.dialect == "postgresql" and not await lookups.load(store, "tax"):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
     async def person() -> lookups.Added:

@@ -117,3 +117,16 @@ async def test_a_repeat_that_is_refused_is_held_too(store: Store, clock: ManualC
     clock.advance(11)
     await world.drain()
     assert (await state_of(world, "messages", "a1")).state == State.HELD
+
+
+async def test_what_has_nothing_to_be_asked_for_by_is_not_taken_for_absent(store: Store, clock: ManualClock) -> None:
+    world = await messages(store, clock, None)  # no stamp, no keys, and the vendor says nothing of repeats
+    account(world, "a1")
+    world.erp.plan = lost()
+    await world.run()
+    arrived = sends(world)
+    clock.advance(11)
+    await world.drain()
+    line = await state_of(world, "messages", "a1")
+    assert (line.state, line.reason) == (State.HELD, "unanswered")
+    assert arrived == []
