@@ -136,7 +136,14 @@ def row_ids(flow: Flow, task: Task, record: Record) -> dict[str, dict[str, str]]
 async def _others(flow: Flow, pairs: Sequence[Pair]) -> None:
     """Updates and operations are sent again, whole; but a row that was added is not added twice."""
     with_rows = [(work, task) for work, task in pairs if task.intent is not None and task.intent.write.rows]
-    await read_targets(flow, [task for _, task in with_rows], flow.target_fields)
+    deletes = [(work, task) for work, task in pairs if _op((work, task)) is Op.DELETE and task.target is not None]
+    await read_targets(flow, [task for _, task in (*with_rows, *deletes)], flow.target_fields)
+    for work, task in deletes:
+        if task.answer is GetKind.GONE:  # should the source want it again meanwhile, it is made anew
+            task.forget_target()
+        elif task.answer is not GetKind.FOUND:
+            text = f"{flow.target.name} did not answer for it"
+            work.verdict = task.verdict = Verdict(State.DOUBT, "cant_tell", text, delay=30)
     for work, task in with_rows:
         if task.answer is not GetKind.FOUND or task.current is None:
             text = f"{flow.target.name} did not answer for it"

@@ -69,6 +69,22 @@ async def test_two_deaths_in_a_row_are_survived(store: Store, clock: ManualClock
     assert [one["Phone"] for one in world.erp_records("Customer")] == ["2"]
 
 
+async def test_what_was_deleted_without_an_answer_is_made_anew_when_its_source_comes_back(
+    store: Store, clock: ManualClock
+) -> None:
+    world = await make_world(store, clock, {"customers": f"{CUSTOMERS}\non_leave: delete\n"})
+    world.crm.put("Account", "a1", name="one", tax_no="T1", status="normal", phone="1")
+    await world.run()
+    world.crm.put("Account", "a1", status="draft")
+    await world.engine.read("customers")
+    await _dies_after_its_write(world)
+    assert world.erp_records("Customer") == []
+    world.crm.put("Account", "a1", status="normal")
+    await world.engine.read("customers")
+    await _come_to_rest(world, clock)
+    assert [one["Phone"] for one in world.erp_records("Customer")] == ["1"]
+
+
 async def test_what_it_overwrote_is_on_record(store: Store, clock: ManualClock) -> None:
     world = await _world(store, clock, two_way=True)
     (customer,) = world.erp.records["Customer"]
