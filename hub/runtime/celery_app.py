@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -156,7 +157,7 @@ def worker_app(
     lodger = Lodger(opener, lambda: post(app), stop_within=config.run.stop_within)
 
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
-    def signal(kind: str, flow: str = "") -> None:
+    def take(kind: str, flow: str = "") -> None:
         lodger.take(Signal(str(kind), str(flow)))
 
     # Sent in the main process by the solo pool, and in every child by the prefork pool, after it was forked: the hub
@@ -188,6 +189,9 @@ def run_worker(config: Config, ready: Callable[[], None]) -> None:
     from celery import signals
 
     app, lodger = worker_app(config)
+    # Until Celery's own handlers are there, a SIGTERM must hand back what the hub has in hand, as it does later.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, _leave)
     lodger.start()
     try:
         lodger.wait_until_at_work()
@@ -207,6 +211,10 @@ def run_worker(config: Config, ready: Callable[[], None]) -> None:
             )
     finally:
         lodger.stop()
+
+
+def _leave(*_: Any) -> None:
+    raise SystemExit(0)
 
 
 def _leave_logging(**_: Any) -> None:
