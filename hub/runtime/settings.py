@@ -47,6 +47,7 @@ class StoreSettings(Section):
         if not value.get_secret_value().startswith(("sqlite:///", "postgresql://", "postgres://", "postgresql+")):
             raise ValueError("the store is SQLite or PostgreSQL: sqlite:///hub.db or postgresql://user@host/database")
         return value
+
     key: SecretStr | None = Field(
         default=None,
         description="Key that seals log-ins, so that processes may share them through the store: `${env:HUB_KEY}`. "
