@@ -144,7 +144,7 @@ def _text(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-async def until(what: Callable[[], Any], *, seconds: float = 60.0, why: Callable[[], Any] | None = None) -> Any:
+async def until(what: Callable[[], Any], *, seconds: float = 180.0, why: Callable[[], Any] | None = None) -> Any:
     """Wait for the thing itself."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hub.connector.breaker import BreakerState
 from hub.runtime.hub import Hub
 from tests.flow.house import ask, hasten, house, lines, states, until
+
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_one_dead_and_slow_system_does_not_delay_the_others(tmp_path: Path) -> None:
