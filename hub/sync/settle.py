@@ -77,11 +77,10 @@ class Settler:
 
     async def _trusting(self, works: Sequence[Work]) -> dict[str, int]:
         """Settle as if nobody had touched these since the claim. Raises _Moved, and nothing is written, if not."""
-        plain = [work for work in works if self._plain(work)]
-        if len(plain) < len(works):
-            rest = [work for work in works if not self._plain(work)]
-        else:
-            rest = []
+        plain: list[Work] = []
+        rest: list[Work] = []
+        for work in works:
+            (plain if self._plain(work) else rest).append(work)
         entries = self._books.entries(works)
         async with self._store.begin() as conn:
             held = await claims.still_held(conn, [work.claimed for work in rest])
